@@ -96,7 +96,9 @@ def _train(config: DictConfig, checked: TrainConfig, store: RunStore, plain: dic
     _banner(store, data, entries, schedule, checked)
 
     context = RunContext(store, schedule, EvaluationEngine(data.splits, checked.trainer.evaluation_batch_windows))
-    datamodule = TokenDataModule(data, checked.seed, checked.data.windows_per_step)
+    datamodule = TokenDataModule(
+        data, checked.seed, checked.data.windows_per_step, random_offset=checked.data.window_offset == "random"
+    )
     context.position, context.token_bytes_V = datamodule.interval_position, data.token_bytes_V
     context.token_texts = lambda ids: [data.tokenizer.id_to_token(int(i)) or "" for i in ids]
     trainer = build_trainer(config, checked, schedule, context)

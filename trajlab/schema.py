@@ -20,6 +20,8 @@ from trajlab.nll import POSITION_WEIGHTINGS
 
 T = TypeVar("T")
 
+WINDOW_OFFSETS = ("random", "fixed")
+
 
 def at_least(low: float, default: Any = MISSING) -> Any:
     """A field with a smallest value."""
@@ -50,6 +52,11 @@ class DataConfig:
 
     More than the budget: the run sees that many of them, the same and in the same order as a longer run would have.
     """
+    sample_seed: int | None = at_least(0, 0)
+    """Which documents are taken where not all are: the first of an order drawn from this seed, the same for every run of
+    a study. None: the first of the corpus, which is often sorted by origin."""
+    window_offset: str = "random"
+    """Where an epoch's windows are cut: random (at an offset of the epoch's own) or fixed (at the same places)."""
     validation: dict[str, ValidationConfig]
     validation_fraction: float = at_least(0)
     cache_dir: str
@@ -369,6 +376,8 @@ def _cross_check(c: TrainConfig) -> list[str]:
         )
     if c.data.validation_fraction >= 1:
         problems.append(f"data.validation_fraction={c.data.validation_fraction} must be below 1")
+    if c.data.window_offset not in WINDOW_OFFSETS:
+        problems.append(f"data.window_offset={c.data.window_offset!r} is none of {', '.join(WINDOW_OFFSETS)}")
     if not c.data.validation:
         problems.append("data.validation names no split; give at least one, e.g. +data.validation.valid.windows=256")
     if c.data.windows_per_step % c.trainer.devices:

@@ -21,13 +21,22 @@ from trajlab.errors import UserError
 
 END_OF_TEXT = "<|endoftext|>"
 SPLITS = ("train", "validation")
+SHUFFLE_BUFFER = 10_000
+"""Documents of a stream that are drawn from at random: some ten megabytes of stories."""
 
 
 class Corpus(Protocol):
     """Documents of two splits that share none, in an order that never changes."""
 
-    warning: str | None
-    """Why it is not what was asked for, if so."""
+    @property
+    def warning(self) -> str | None:
+        """Why it is not what was asked for, if so."""
+        ...
+
+    @property
+    def shuffled(self) -> bool:
+        """Whether documents come in a random order already, or without end; else `trajlab.data.sampling` draws one."""
+        ...
 
     @property
     def name(self) -> str:
@@ -49,6 +58,8 @@ class EmbeddedCorpus:
 
     warning: str | None = None
     grammar: StoryGrammar = field(default_factory=StoryGrammar)
+
+    shuffled = True
 
     @property
     def name(self) -> str:
@@ -75,6 +86,8 @@ class PathCorpus:
     text_column: str = "text"
     validation_fraction: float = 0.05
     warning: str | None = None
+
+    shuffled = False
 
     def __post_init__(self) -> None:
         self.path = Path(self.path).expanduser()
@@ -137,7 +150,8 @@ class PathCorpus:
 class HubCorpus:
     """A data set of the Hugging Face hub; from the local cache, or streamed, so that only what is asked for is fetched.
 
-    What was streamed is kept below ``keep`` as JSON lines and read from there the next time.
+    What was streamed is kept below ``keep`` as JSON lines and read from there the next time. With a ``sample_seed`` the
+    stream is shuffled as far as that goes without fetching all of it: its files, and documents within a buffer.
     """
 
     repo: str
@@ -146,6 +160,19 @@ class HubCorpus:
     text_column: str = "text"
     offline: bool = False
     warning: str | None = None
+    sample_seed: int | None = None
+
+    @property
+    def shuffled(self) -> bool:
+        """A stream is shuffled as it comes; a whole copy on this machine can be sampled better."""
+        return self.sample_seed is not None and not self._whole
+
+    @property
+    def _whole(self) -> bool:
+        return self.offline and not self._kept("train").exists()
+
+    def _kept(self, split: str) -> Path:
+        return self.keep / _kept_name(split, self.sample_seed)
 
     @property
     def name(self) -> str:
@@ -154,14 +181,15 @@ class HubCorpus:
 
     def identity(self) -> str:
         """Repository and revision fix every document."""
-        return f"hub:{self.repo}@{self.revision}"
+        shuffled = f"|shuffled {self.sample_seed}" if self.shuffled else ""
+        return f"hub:{self.repo}@{self.revision}{shuffled}"
 
     def documents(self, split: str) -> Iterator[str]:
         """First what is kept, then the stream from there on; documents of white space alone are left out."""
         return (text for text in self._rows(split) if text.strip())
 
     def _rows(self, split: str) -> Iterator[str]:
-        kept = self.keep / f"{split}.jsonl"
+        kept = self._kept(split)
         if self.offline:
             yield from _read_jsonl(kept, "text") if kept.exists() else self._stream(split)
             return
@@ -187,28 +215,38 @@ class HubCorpus:
             streaming=not self.offline,
             download_config=datasets.DownloadConfig(local_files_only=self.offline),
         )
+        if self.sample_seed is not None and not self.offline:
+            rows = rows.shuffle(seed=self.sample_seed, buffer_size=SHUFFLE_BUFFER)
         return (str(row[self.text_column]) for row in rows)
 
 
 def resolve(
-    source: str, repo: str, cache_dir: Path, *, validation_fraction: float = 0.05, timeout: float = 5.0
+    source: str,
+    repo: str,
+    cache_dir: Path,
+    *,
+    validation_fraction: float = 0.05,
+    timeout: float = 5.0,
+    sample_seed: int | None = None,
 ) -> Corpus:
-    """The corpus that ``source`` names. Raises UserError where it can't be had."""
+    """The corpus that ``source`` names, its own order kept. Raises UserError where it can't be had."""
     if source == "embedded":
         return EmbeddedCorpus()
     if source in ("auto", "cache", "hub"):
-        return _resolve_remote(source, repo, cache_dir, timeout)
+        return _resolve_remote(source, repo, cache_dir, timeout, sample_seed)
     return PathCorpus(Path(source), validation_fraction=validation_fraction)
 
 
-def _resolve_remote(source: str, repo: str, cache_dir: Path, timeout: float) -> Corpus:
+def _resolve_remote(source: str, repo: str, cache_dir: Path, timeout: float, sample_seed: int | None) -> Corpus:
     reasons = []
     for place, find in (("cache", _cached_revision), ("hub", _hub_revision)):
         if source not in ("auto", place):
             continue
-        revision, reason = find(repo, cache_dir, timeout)
+        revision, reason = find(repo, cache_dir, timeout, sample_seed)
         if revision:
-            return HubCorpus(repo, revision, _keep(cache_dir, repo, revision), offline=place == "cache")
+            return HubCorpus(
+                repo, revision, _keep(cache_dir, repo, revision), offline=place == "cache", sample_seed=sample_seed
+            )
         reasons.append(f"{place}: {reason}")
     why = "; ".join(reasons)
     if source != "auto":
@@ -220,10 +258,15 @@ def _keep(cache_dir: Path, repo: str, revision: str) -> Path:
     return cache_dir / "corpora" / repo.replace("/", "--") / revision
 
 
-def _cached_revision(repo: str, cache_dir: Path, timeout: float) -> tuple[str | None, str]:
+def _kept_name(split: str, sample_seed: int | None) -> str:
+    return f"{split}.jsonl" if sample_seed is None else f"{split}.sample{sample_seed}.jsonl"
+
+
+def _cached_revision(repo: str, cache_dir: Path, timeout: float, sample_seed: int | None) -> tuple[str | None, str]:
     """A revision that lies on this machine: kept by trajlab, or downloaded by huggingface_hub."""
     kept = sorted(
-        (cache_dir / "corpora" / repo.replace("/", "--")).glob("*/train.jsonl"), key=lambda p: p.stat().st_mtime
+        (cache_dir / "corpora" / repo.replace("/", "--")).glob(f"*/{_kept_name('train', sample_seed)}"),
+        key=lambda p: p.stat().st_mtime,
     )
     if kept:
         return kept[-1].parent.name, ""
@@ -235,7 +278,7 @@ def _cached_revision(repo: str, cache_dir: Path, timeout: float) -> tuple[str | 
     return None, "not there"
 
 
-def _hub_revision(repo: str, cache_dir: Path, timeout: float) -> tuple[str | None, str]:
+def _hub_revision(repo: str, cache_dir: Path, timeout: float, sample_seed: int | None = None) -> tuple[str | None, str]:
     """The newest revision on the hub, if it answers in time."""
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
         return None, "HF_HUB_OFFLINE is set"

@@ -12,14 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from trajlab.data import corpora
+from trajlab.data import sampling
 from trajlab.data.corpora import Corpus
 from trajlab.errors import UserError
 from trajlab.schema import DataConfig
@@ -42,16 +41,8 @@ class EvaluationText:
     @classmethod
     def of(cls, data: DataConfig, count: int) -> "EvaluationText":
         """The first ``count`` documents of each split. Raises UserError where a corpus can't be had or is empty."""
-        cache = Path(data.cache_dir).expanduser()
-
-        def corpus(source: str | None) -> Corpus:
-            return corpora.resolve(
-                source or data.source, data.repo, cache,
-                validation_fraction=data.validation_fraction, timeout=data.hub_timeout,
-            )  # fmt: skip
-
-        main = corpus(None)
-        found = {name: corpus(c.source) if c.source else main for name, c in data.validation.items()}
+        main = sampling.resolve(data)
+        found = {name: sampling.resolve(data, c.source) if c.source else main for name, c in data.validation.items()}
         documents = {name: tuple(islice(c.documents("validation"), count)) for name, c in found.items()}
         for name, some in documents.items():
             if not some:

@@ -20,7 +20,7 @@ from trajlab.data.corpora import Corpus
 from trajlab.data.tokenizer import end_of_text_id, fingerprint
 from trajlab.errors import UserError
 from trajlab.files import publish
-from trajlab.rng import epoch_order
+from trajlab.rng import epoch_offset, epoch_order
 
 DTYPE = np.uint16
 
@@ -80,10 +80,14 @@ class PackedWindows:
     def __len__(self) -> int:
         return self.count
 
-    def batch(self, windows: np.ndarray | range) -> Tensor:
-        """The windows of these numbers as int64 of shape (B, S)."""
-        starts = np.asarray(windows, dtype=np.int64)[:, None] * self.stride
-        return torch.from_numpy(self.tokens_N[starts + np.arange(self.context + 1)].astype(np.int64))
+    def batch(self, windows: np.ndarray | range, offsets: np.ndarray | int = 0) -> Tensor:
+        """The windows of these numbers as int64 of shape (B, S), each moved on by its offset in tokens.
+
+        A window that is moved beyond the last token goes on at the first, so that every offset cuts the same text.
+        """
+        starts_B = np.asarray(windows, dtype=np.int64) * self.stride + offsets
+        places_BS = (starts_B[:, None] + np.arange(self.context + 1)) % self.span
+        return torch.from_numpy(self.tokens_N[places_BS].astype(np.int64))
 
     @property
     def span(self) -> int:
@@ -102,7 +106,8 @@ class TrainingBatches:
     """The batches of a run from a given step on: a pure function of (seed, step), whatever was run before.
 
     Epoch after epoch each window once, in an order of its own; a batch may straddle two epochs, so that every step has
-    the same number of tokens. With several processes each takes its slice of every batch.
+    the same number of tokens. With several processes each takes its slice of every batch. With ``random_offset`` the
+    windows of an epoch are cut at places of its own: text that is cut alike in every epoch is memorised much faster.
     """
 
     windows: PackedWindows
@@ -111,17 +116,20 @@ class TrainingBatches:
     first_step: int = 0
     rank: int = 0
     processes: int = 1
+    random_offset: bool = False
 
     def __iter__(self) -> Iterator[Tensor]:
         step, n = self.first_step, len(self.windows)
-        order, epoch = np.empty(0, np.int64), -1
+        order, offset, epoch = np.empty(0, np.int64), 0, -1
         while True:
             numbers = np.arange(step * self.windows_per_step, (step + 1) * self.windows_per_step)
-            chosen = np.empty_like(numbers)
+            chosen, offsets = np.empty_like(numbers), np.empty_like(numbers)
             for i, number in enumerate(numbers):
                 if number // n != epoch:
                     epoch = int(number // n)
                     order = epoch_order(self.seed, epoch, n)
-                chosen[i] = order[number % n]
-            yield self.windows.batch(chosen[self.rank :: self.processes])
+                    offset = epoch_offset(self.seed, epoch, self.windows.context) if self.random_offset else 0
+                chosen[i], offsets[i] = order[number % n], offset
+            mine = slice(self.rank, None, self.processes)
+            yield self.windows.batch(chosen[mine], offsets[mine])
             step += 1

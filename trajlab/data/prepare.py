@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from trajlab.data import corpora, packed, tokenizer
+from trajlab.data import packed, sampling, tokenizer
 from trajlab.data.corpora import Corpus, EmbeddedCorpus
 from trajlab.data.packed import PackedWindows
 from trajlab.errors import UserError
@@ -57,9 +57,7 @@ class PreparedData:
 def prepare(data: DataConfig, bpe: TokenizerConfig, budget_tokens: int = PREPARED_TOKENS) -> PreparedData:
     """Resolve, tokenise, pack and cut. Raises UserError where the corpus is missing, empty or too short."""
     cache = Path(data.cache_dir).expanduser()
-    corpus = corpora.resolve(
-        data.source, data.repo, cache, validation_fraction=data.validation_fraction, timeout=data.hub_timeout
-    )
+    corpus = sampling.resolve(data)
     if bpe.path:
         encoder = tokenizer.load(bpe.path)
     else:
@@ -90,9 +88,7 @@ def _validation(
     name: str, config: ValidationConfig, corpus: Corpus, encoder: Tokenizer, data: DataConfig, cache: Path
 ) -> tuple[PackedWindows, float | None]:
     if config.source is not None:
-        corpus = corpora.resolve(
-            config.source, data.repo, cache, validation_fraction=data.validation_fraction, timeout=data.hub_timeout
-        )
+        corpus = sampling.resolve(data, config.source)
     stride = config.stride or data.context
     limit = (config.windows - 1) * stride + data.context + 1
     tokens = packed.pack(corpus, "validation", encoder, limit, cache)

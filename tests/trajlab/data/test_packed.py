@@ -50,6 +50,24 @@ def test_processes_share_each_batch(windows: PackedWindows) -> None:
     assert sorted(torch.cat(parts)[:, 0].tolist()) == sorted(whole[:, 0].tolist())
 
 
+def test_a_random_offset_cuts_every_epoch_elsewhere_and_scores_all_tokens_but_one(windows: PackedWindows) -> None:
+    batches = TrainingBatches(windows, seed=0, windows_per_step=10, random_offset=True)
+    epochs = [batch for batch, _ in zip(batches, range(20), strict=False)]
+    for epoch in epochs:
+        targets = epoch[:, 1:].flatten().tolist()
+        assert len(set(targets)) == len(targets) == 100
+    firsts = {int(epoch[:, 0].min()) for epoch in epochs} | {int(epoch[:, 0].max()) % 10 for epoch in epochs}
+    assert len(firsts) > 5
+
+
+def test_offsets_are_a_function_of_seed_and_epoch(windows: PackedWindows) -> None:
+    whole = list(islice(TrainingBatches(windows, 3, 4, random_offset=True), 9))
+    rest = list(islice(TrainingBatches(windows, 3, 4, first_step=6, random_offset=True), 3))
+    assert all(torch.equal(a, b) for a, b in zip(whole[6:], rest, strict=True))
+    other = next(iter(TrainingBatches(windows, 4, 4, random_offset=True)))
+    assert not torch.equal(other, whole[0])
+
+
 def test_packed_text_decodes_to_its_documents(tmp_path: Path) -> None:
     stories = ["Once upon a time there was a cat.", "Zoë said: “hello”\n\nand left.", "🐸 jumped."]
     (tmp_path / "train.jsonl").write_text("\n".join(json.dumps({"text": s}) for s in stories))
