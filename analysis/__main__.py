@@ -30,8 +30,8 @@ def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 
 def _report(options: argparse.Namespace) -> None:
-    from analysis.load import load_runs
-    from analysis.report import write_report
+    from trajlab.analysis.load import load_runs
+    from trajlab.analysis.report import write_report
 
     out = options.out or Path("reports") / options.runs.resolve().name
     page = write_report(load_runs(options.runs), out, f"Training trajectories: {options.runs.name}")
@@ -54,8 +54,8 @@ def _add_calibrate(commands: "argparse._SubParsersAction[argparse.ArgumentParser
 
 
 def _calibrate(options: argparse.Namespace) -> None:
-    from analysis.calibration import calibrate, false_positives
-    from analysis.figures.statistics import calibration_panels
+    from trajlab.analysis.figures.statistics import calibration_panels
+    from trajlab.analysis.statistics.calibration import calibrate, false_positives
 
     table = calibrate(
         options.seeds,

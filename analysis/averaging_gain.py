@@ -4,7 +4,7 @@
 (and hours) by which it is earlier at a target; `spike_mitigation` how much of a spike is left in it; `averager_windows`
 and `window_curve` the gain against the window's length; `against_annealed` the comparison with runs whose learning rate
 was annealed to zero at the same tokens; `over_seeds` means with intervals over runs. Frames in, frames out: table
-`intervals` and the manifests of `analysis.load`. Legend: K intervals, W validation windows.
+`intervals` and the manifests of `trajlab.analysis.load`. Legend: K intervals, W validation windows.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.stability import stability
+from trajlab.analysis.stability import stability
 
 Array = NDArray[np.float64]
 

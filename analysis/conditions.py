@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.load import Runs, without_seed
+from trajlab.analysis.load import Runs, without_seed
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy import optimize, special, stats
 from statsmodels.stats.multitest import multipletests
 
-from analysis.grid import complete_grid
-from analysis.resampling import EXACT_SIGN_FLIPS, all_signs, share_at_least
+from trajlab.analysis.statistics.grids import complete_grid
+from trajlab.analysis.statistics.resampling import EXACT_SIGN_FLIPS, all_signs, share_at_least
 
 Array = NDArray[np.float64]
 Pair = tuple[Any, Any]

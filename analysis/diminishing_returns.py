@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.grid import complete_grid
-from analysis.stability import stability
+from trajlab.analysis.stability import stability
+from trajlab.analysis.statistics.grids import complete_grid
 
 MILLION = 1e6
 EXAFLOP = 1e18

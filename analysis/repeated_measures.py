@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from analysis.ar1 import PHI_EDGE, fit_ar1
-from analysis.eta_squared import eta_squared_interval
-from analysis.grid import complete_grid, refuse_constant
-from analysis.polynomial_trend import any_trend_p, trend_t
-from analysis.resampling import (
+from trajlab.analysis.statistics.ar1 import PHI_EDGE, fit_ar1
+from trajlab.analysis.statistics.eta_squared import eta_squared_interval
+from trajlab.analysis.statistics.grids import complete_grid, refuse_constant
+from trajlab.analysis.statistics.polynomial_trend import any_trend_p, trend_t
+from trajlab.analysis.statistics.resampling import (
     EXACT_SIGN_FLIPS,
     PValue,
     all_signs,
@@ -34,7 +34,7 @@ from analysis.resampling import (
     share_at_least,
     sign_flip_statistics,
 )
-from analysis.sums_of_squares import corrected_p, decompose, huynh_feldt, sign_flip_gram
+from trajlab.analysis.statistics.sums_of_squares import corrected_p, decompose, huynh_feldt, sign_flip_gram
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class RMAnova:
     mauchly: Mauchly | None
     """None where undefined: n ≤ k − 1 (singular covariance) or k = 2 (always spherical)."""
     eta2_partial_ci: tuple[float, float] = (np.nan, np.nan)
-    """95 % bootstrap interval of the population's value (`analysis.eta_squared`); nan with fewer than four subjects. The
+    """95 % bootstrap interval of the population's value (`trajlab.analysis.statistics.eta_squared`); nan with fewer than four subjects. The
     sample's own value is biased upward, without an effect to 1/n, and may lie above it."""
     eta2_generalized_ci: tuple[float, float] = (np.nan, np.nan)
     n: int = 0
@@ -305,7 +305,7 @@ def mixed_model(frame: pd.DataFrame, dv: str, within: str, subject: str) -> Mixe
     """Linear mixed model with a seed intercept and AR(1) residuals; levels count as equally spaced, in their order.
 
     statsmodels' MixedLM has no autocorrelated residuals. On a complete grid REML is a search over φ alone
-    (`analysis.ar1`); a test holds the estimates against MixedLM on data whitened at φ̂. F is Wald's on k − 1 and
+    (`trajlab.analysis.statistics.ar1`); a test holds the estimates against MixedLM on data whitened at φ̂. F is Wald's on k − 1 and
     (n − 1)(k − 1) degrees of freedom. ``converged`` is False, and p not to be used, where φ̂ lies at the edge (the residuals
     are a random walk), or where k = 2 (φ is not identified). Raises ValueError as `rm_anova` does.
     """

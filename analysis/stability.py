@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.grid import complete_grid, refuse_constant
-from analysis.sums_of_squares import decompose
+from trajlab.analysis.statistics.grids import complete_grid, refuse_constant
+from trajlab.analysis.statistics.sums_of_squares import decompose
 
 Array = NDArray[np.float64]
 

@@ -19,8 +19,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from analysis.load import Runs
-from analysis.series import COLUMNS, series_frame
+from trajlab.analysis.checkpoint_frames import COLUMNS, series_frame
+from trajlab.analysis.load import Runs
 
 Array = NDArray[np.float64]
 ZERO_SHOT = ("piqa", "sciq", "arc_easy", "arc_challenge", "winogrande")

@@ -10,8 +10,8 @@ from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelP
 from torch import Tensor, nn
 
 from trajlab.averaging import Averager, RunningAverages
-from trajlab.context import RunCallback
 from trajlab.errors import UserError
+from trajlab.evaluation.context import RunCallback
 
 SHARDED = (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)
 

@@ -6,7 +6,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from trajlab.context import RunCallback
+from trajlab.evaluation.context import RunCallback
 from trajlab.rng import seed_of
 
 

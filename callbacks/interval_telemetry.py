@@ -9,10 +9,9 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from trajlab.accumulators import NllSums
-from trajlab.context import RunCallback
-from trajlab.intervals import Interval
-from trajlab.protocols import LossConsumer, WeightVariants
+from trajlab.evaluation.accumulators import NllSums
+from trajlab.evaluation.context import RunCallback
+from trajlab.protocols import Interval, LossConsumer, WeightVariants
 
 
 class IntervalTelemetry(RunCallback):

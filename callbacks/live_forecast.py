@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
-from analysis.curve_laws import AnnealingLaw, LogarithmicLaw, PowerLaw, ReciprocalLaw
-from analysis.temporal_law import Projection, project
-from trajlab.accumulators import PositionSums
-from trajlab.context import RunCallback
-from trajlab.evaluation import RAW
-from trajlab.intervals import Interval
+from trajlab.analysis.curve_laws import AnnealingLaw, LogarithmicLaw, PowerLaw, ReciprocalLaw
+from trajlab.analysis.temporal_law import Projection, project
+from trajlab.evaluation.accumulators import PositionSums
+from trajlab.evaluation.context import RunCallback
+from trajlab.evaluation.engine import RAW
+from trajlab.protocols import Interval
 
 BASELINES = (PowerLaw, ReciprocalLaw, LogarithmicLaw, AnnealingLaw)
 """The multi-power law's fit takes seconds, which a report has and a training run has not."""

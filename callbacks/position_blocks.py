@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from trajlab.context import RunCallback
-from trajlab.intervals import Interval
+from trajlab.evaluation.context import RunCallback
+from trajlab.protocols import Interval
 
 SCHEMA = pa.schema(
     {

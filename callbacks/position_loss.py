@@ -3,9 +3,9 @@
 import pyarrow as pa
 from torch import Tensor
 
-from trajlab.accumulators import PositionSums
-from trajlab.context import RunCallback
-from trajlab.intervals import Interval
+from trajlab.evaluation.accumulators import PositionSums
+from trajlab.evaluation.context import RunCallback
+from trajlab.protocols import Interval
 
 
 class PositionLoss(RunCallback):

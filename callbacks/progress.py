@@ -6,7 +6,7 @@ from typing import Any
 
 import lightning as L
 
-from trajlab.context import RunCallback
+from trajlab.evaluation.context import RunCallback
 
 
 class Progress(RunCallback):

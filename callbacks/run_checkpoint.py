@@ -5,7 +5,7 @@ from typing import Any
 import lightning as L
 import torch
 
-from trajlab.context import RunCallback
+from trajlab.evaluation.context import RunCallback
 
 
 class RunCheckpoint(RunCallback):

@@ -6,7 +6,7 @@ from typing import Any
 import lightning as L
 import pyarrow as pa
 
-from trajlab.context import RunCallback
+from trajlab.evaluation.context import RunCallback
 
 SCHEMA = pa.schema(
     {

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from trajlab.context import RunCallback
 from trajlab.errors import UserError
-from trajlab.evaluation import share, target_mask
-from trajlab.intervals import Interval
+from trajlab.evaluation.context import RunCallback
+from trajlab.evaluation.engine import share, target_mask
+from trajlab.protocols import Interval
 from trajlab.rng import seed_of
 
 

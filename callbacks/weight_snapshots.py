@@ -5,9 +5,9 @@ from typing import Any
 
 import lightning as L
 
-from trajlab.context import RunCallback
-from trajlab.intervals import Interval
-from trajlab.weight_files import distinct_tensors
+from trajlab.checkpoints.weights import distinct_tensors
+from trajlab.evaluation.context import RunCallback
+from trajlab.protocols import Interval
 
 
 class WeightSnapshots(RunCallback):

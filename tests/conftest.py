@@ -73,9 +73,9 @@ def run_here(*overrides: str) -> None:
     """One run in this process, as the command line would do it."""
     from hydra import compose, initialize_config_module
 
-    from trajlab.run import run
+    from trajlab.tasks import run
 
-    with initialize_config_module("conf", version_base="1.3"):
+    with initialize_config_module("trajlab.conf", version_base="1.3"):
         config = compose("config", overrides=list(overrides))
     run(config)
 

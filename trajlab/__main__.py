@@ -64,10 +64,10 @@ def command_line(arguments: list[str]) -> list[str]:
     return [*flags[:1], *overrides]
 
 
-@hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
+@hydra.main(version_base="1.3", config_path="pkg://trajlab.conf", config_name="config")
 def job(config: DictConfig) -> None:
     """One job of the command line."""
-    from trajlab.run import run  # takes seconds: torch and Lightning
+    from trajlab.tasks import run
 
     run(config)
 

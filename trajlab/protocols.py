@@ -5,14 +5,31 @@ weights to evaluate beside the run's own. `CausalLM`: a model that the evaluatio
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 from torch import Tensor
 
-from trajlab.intervals import Interval
-
 __all__ = ["CausalLM", "Interval", "LossConsumer", "WeightVariants"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A point of a run at which it is measured."""
+
+    index: int
+    """0 at initialisation."""
+    mark_tokens: int
+    """The token count that was asked for."""
+    tokens: int
+    """The token count at which it was met; never below the mark."""
+    step: int
+    """Optimizer steps done."""
+    epoch: float = 0.0
+    """Passes over the training tokens done, with the fraction of the present one."""
+    unique_tokens: int = 0
+    """Different training tokens seen so far."""
 
 
 @runtime_checkable

@@ -9,8 +9,8 @@ import pkgutil
 
 import pandas as pd
 
-from analysis.claims.claim import Claim
-from analysis.load import Runs
+from trajlab.analysis.claims.claim import Claim
+from trajlab.analysis.load import Runs
 
 __all__ = ["Claim", "check", "studies"]
 
@@ -30,5 +30,5 @@ def check(runs: Runs, study: str) -> pd.DataFrame:
     """
     if study not in studies():
         raise ValueError(f"study {study!r} is not known; there are {', '.join(studies())}")
-    table: pd.DataFrame = importlib.import_module(f"analysis.claims.{study}").table(runs)
+    table: pd.DataFrame = importlib.import_module(f"trajlab.analysis.claims.{study}").table(runs)
     return table[COLUMNS].reset_index(drop=True)

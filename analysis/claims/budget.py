@@ -3,13 +3,13 @@
 import numpy as np
 import pandas as pd
 
-from analysis.claims.claim import Claim, mean_claim
-from analysis.conditions import Condition, conditions
-from analysis.diminishing_returns import best_interval
-from analysis.grid import complete_grid
-from analysis.load import Runs
-from analysis.repeated_measures import rm_anova, sign_flip_test
-from analysis.stability import stability
+from trajlab.analysis.claims.claim import Claim, mean_claim
+from trajlab.analysis.conditions import Condition, conditions
+from trajlab.analysis.diminishing_returns import best_interval
+from trajlab.analysis.load import Runs
+from trajlab.analysis.repeated_measures import rm_anova, sign_flip_test
+from trajlab.analysis.stability import stability
+from trajlab.analysis.statistics.grids import complete_grid
 
 ALPHA = 0.05
 

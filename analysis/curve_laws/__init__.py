@@ -7,12 +7,12 @@
 predict the curve of any other schedule. `bootstrap` gives intervals and bands, `better_schedule` a lower predicted loss.
 """
 
-from analysis.curve_laws.better_schedule import BetterSchedule, better_schedule
-from analysis.curve_laws.bootstrap import Bootstrap, bootstrap
-from analysis.curve_laws.law import Law, Parameter, errors, score
-from analysis.curve_laws.problem import Evidence
-from analysis.curve_laws.schedule_laws import AnnealingLaw, MultiPowerLaw
-from analysis.curve_laws.step_laws import LogarithmicLaw, PowerLaw, ReciprocalLaw
+from trajlab.analysis.curve_laws.better_schedule import BetterSchedule, better_schedule
+from trajlab.analysis.curve_laws.bootstrap import Bootstrap, bootstrap
+from trajlab.analysis.curve_laws.law import Law, Parameter, errors, score
+from trajlab.analysis.curve_laws.problem import Evidence
+from trajlab.analysis.curve_laws.schedule_laws import AnnealingLaw, MultiPowerLaw
+from trajlab.analysis.curve_laws.step_laws import LogarithmicLaw, PowerLaw, ReciprocalLaw
 
 __all__ = [
     "AnnealingLaw",

@@ -12,8 +12,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 
-from analysis.curve_laws.curves import Curve
-from analysis.curve_laws.schedule_laws import MultiPowerLaw
+from trajlab.analysis.curve_laws.curves import Curve
+from trajlab.analysis.curve_laws.schedule_laws import MultiPowerLaw
 
 Array = NDArray[np.float64]
 

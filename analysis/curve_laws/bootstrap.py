@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.curve_laws.law import Law
-from analysis.curve_laws.robust_fit import polish
+from trajlab.analysis.curve_laws.law import Law
+from trajlab.analysis.curve_laws.robust_fit import polish
 
 Array = NDArray[np.float64]
 

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.curve_laws.curves import Curve, check_lr, split_curves
-from analysis.curve_laws.problem import Evidence, Problem
-from analysis.curve_laws.robust_fit import Minimum
+from trajlab.analysis.curve_laws.curves import Curve, check_lr, split_curves
+from trajlab.analysis.curve_laws.problem import Evidence, Problem
+from trajlab.analysis.curve_laws.robust_fit import Minimum
 
 Array = NDArray[np.float64]
 

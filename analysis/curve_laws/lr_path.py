@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.curve_laws.curves import Curve
+from trajlab.analysis.curve_laws.curves import Curve
 
 Array = NDArray[np.float64]
 

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.curve_laws.curves import Curve
-from analysis.curve_laws.robust_fit import Minimum, Objective, huber, minimise
+from trajlab.analysis.curve_laws.curves import Curve
+from trajlab.analysis.curve_laws.robust_fit import Minimum, Objective, huber, minimise
 
 if TYPE_CHECKING:
-    from analysis.curve_laws.law import Law
+    from trajlab.analysis.curve_laws.law import Law
 
 Array = NDArray[np.float64]
 

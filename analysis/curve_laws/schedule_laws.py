@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from analysis.curve_laws.curves import Curve
-from analysis.curve_laws.law import Law, Parameter, Rows
-from analysis.curve_laws.lr_path import LrPath, lr_path
+from trajlab.analysis.curve_laws.curves import Curve
+from trajlab.analysis.curve_laws.law import Law, Parameter, Rows
+from trajlab.analysis.curve_laws.lr_path import LrPath, lr_path
 
 Array = NDArray[np.float64]
 

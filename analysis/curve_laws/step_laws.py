@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.curve_laws.curves import Curve
-from analysis.curve_laws.law import Law, Parameter, Rows
+from trajlab.analysis.curve_laws.curves import Curve
+from trajlab.analysis.curve_laws.law import Law, Parameter, Rows
 
 Array = NDArray[np.float64]
 

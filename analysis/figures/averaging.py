@@ -5,9 +5,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.averaging_gain import over_seeds
-from analysis.figures.curves import seed_band
-from analysis.figures.style import PALETTE, legend, new_figure, token_axis
+from trajlab.analysis.averaging_gain import over_seeds
+from trajlab.analysis.figures.curves import seed_band
+from trajlab.analysis.figures.style import PALETTE, legend, new_figure, token_axis
 
 GAIN = "gain over raw (nats per token)"
 

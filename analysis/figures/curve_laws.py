@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.curve_laws import BetterSchedule, Bootstrap, Law, score
-from analysis.figures.style import PALETTE, human_count, legend, new_figure
+from trajlab.analysis.curve_laws import BetterSchedule, Bootstrap, Law, score
+from trajlab.analysis.figures.style import PALETTE, human_count, legend, new_figure
 
 
 def law_curves(

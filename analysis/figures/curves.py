@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from analysis.figures.style import PALETTE, human_count, legend, new_figure, token_axis
+from trajlab.analysis.figures.style import PALETTE, human_count, legend, new_figure, token_axis
 
 LABELS = {
     "loss": "loss (nats per token)",

@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from analysis.figures.style import PALETTE, human_count, legend, new_figure, token_axis
-from analysis.token_trends import TRENDS
+from trajlab.analysis.figures.style import PALETTE, human_count, legend, new_figure, token_axis
+from trajlab.analysis.token_trends import TRENDS
 
 Colour = tuple[float, ...]
 
@@ -43,7 +43,7 @@ def perplexity_curves(frame: pd.DataFrame, *, caption: str = "", title: str = ""
 def trend_share_curves(shares: pd.DataFrame, *, caption: str = "", adjusted: str = "ols, BH") -> Figure:
     """Share of each trend by start point, a panel a trend: the published test solid, ``adjusted`` dotted.
 
-    ``shares``: from `analysis.token_trends.trend_shares`, with a column model (and parameters, to order them).
+    ``shares``: from `trajlab.analysis.token_trends.trend_shares`, with a column model (and parameters, to order them).
     """
     figure, axes = new_figure("Token trends by the start point", caption, rows=2, columns=2, height=2.9)
     for ax, trend in zip(axes, TRENDS, strict=True):
@@ -98,7 +98,7 @@ def matched_perplexity_curves(traced: pd.DataFrame, *, reference: str = "", capt
 def noise_curves(perplexities: pd.DataFrame, *, caption: str = "") -> Figure:
     """Perplexity of correct, partly randomised and contradicted text along training, a panel a model.
 
-    ``perplexities``: from `analysis.sequences.sequence_perplexity`.
+    ``perplexities``: from `trajlab.analysis.sequences.sequence_perplexity`.
     """
     frame = perplexities[perplexities["kind"].isin(["correct", "random", "contradicted"])]
     runs = list(dict.fromkeys(frame["run"]))
@@ -122,7 +122,7 @@ def mixture_curves(perplexities: pd.DataFrame, *, caption: str = "") -> Figure:
     """Perplexity of text generated from mixtures of a small and a large model, a panel a model: a line per mixture.
 
     Colours run from mixtures that favour the small model to those that favour the large one; greedy decoding solid,
-    nucleus dashed. ``perplexities``: from `analysis.sequences.sequence_perplexity`.
+    nucleus dashed. ``perplexities``: from `trajlab.analysis.sequences.sequence_perplexity`.
     """
     frame = perplexities[perplexities["kind"] == "mixture"]
     frame = frame.assign(large=frame.get("level_large", np.nan))

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures.style import PALETTE, legend, new_figure, token_axis
+from trajlab.analysis.figures.style import PALETTE, legend, new_figure, token_axis
 
 
 def stability_panels(telemetry: pd.DataFrame, spread: pd.DataFrame, *, caption: str = "") -> Figure:

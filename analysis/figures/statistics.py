@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures.style import PALETTE, human_count, legend, new_figure, token_axis
+from trajlab.analysis.figures.style import PALETTE, human_count, legend, new_figure, token_axis
 
 
 def contrast_intervals(contrasts: pd.DataFrame, *, caption: str = "", title: str = "Planned contrasts") -> Figure:

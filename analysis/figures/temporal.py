@@ -5,9 +5,9 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from analysis.figures.style import PALETTE, human_count, legend, new_figure, token_axis
-from analysis.position_law import PositionLaw
-from analysis.temporal_law import Forecast, TemporalLaw
+from trajlab.analysis.figures.style import PALETTE, human_count, legend, new_figure, token_axis
+from trajlab.analysis.position_law import PositionLaw
+from trajlab.analysis.temporal_law import Forecast, TemporalLaw
 
 SHOWN = 6
 """Checkpoints of a figure of position curves."""

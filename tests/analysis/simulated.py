@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from analysis.load import Runs
+from trajlab.analysis.load import Runs
 
 EVERY_TOKENS = 1_000_038
 

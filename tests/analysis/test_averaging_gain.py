@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import averaging_gain
-from analysis.averaging_gain import (
+from trajlab.analysis import averaging_gain
+from trajlab.analysis.averaging_gain import (
     against_annealed,
     averager_windows,
     first_reached,

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
-from analysis.contrasts import (
+from trajlab.analysis.contrasts import (
     hedges_g_av,
     noncentral_t_limits,
     paired_t_power,

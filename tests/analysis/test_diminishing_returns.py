@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.diminishing_returns import best_interval, returns, stop_here, stopping_summary
+from trajlab.analysis.diminishing_returns import best_interval, returns, stop_here, stopping_summary
 
 
 def frame(curves: list[list[float]], every: int = 500_000) -> pd.DataFrame:

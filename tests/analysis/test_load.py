@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.load import load_runs
+from trajlab.analysis.load import load_runs
 
 
 def write_run(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import curve_fit
 
-from analysis.position_law import (
+from trajlab.analysis.position_law import (
     BlockLosses,
     bootstrap_errors,
     fit_position_law,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import linalg, stats
 from statsmodels.stats.anova import AnovaRM
 
-from analysis.repeated_measures import (
+from trajlab.analysis.repeated_measures import (
     compare_tests,
     friedman,
     mixed_model,
@@ -23,7 +23,7 @@ from analysis.repeated_measures import (
     sign_flip_test,
     trend_test,
 )
-from analysis.sums_of_squares import decompose
+from trajlab.analysis.statistics.sums_of_squares import decompose
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 TEXTBOOKS = json.loads((GOLDEN / "rm_anova.json").read_text())

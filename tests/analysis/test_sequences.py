@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.sequences import response, sequence_perplexity, size_response
+from trajlab.analysis.sequences import response, sequence_perplexity, size_response
 
 
 def table() -> pd.DataFrame:

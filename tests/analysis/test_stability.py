@@ -9,7 +9,14 @@ import pingouin as pg
 import pytest
 from scipy import stats
 
-from analysis.stability import between_seeds, seed_agreement, spike_scores, stability, stability_summary, step_spikes
+from trajlab.analysis.stability import (
+    between_seeds,
+    seed_agreement,
+    spike_scores,
+    stability,
+    stability_summary,
+    step_spikes,
+)
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "other_statistics.json"
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.task_curves import (
+from trajlab.analysis.task_curves import (
     breakthroughness,
     improvement,
     linearity,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from analysis.token_trends import (
+from trajlab.analysis.token_trends import (
     READINGS,
     STARTS,
     TRENDS,

@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import save_file
 
 from trajlab.averaging import Exponential, Mean, Window
+from trajlab.averaging.over_files import average_series
 from trajlab.files import publish
 from trajlab.models.llama import LlamaModel
-from trajlab.series_averaging import average_series
 
 SNAPSHOTS = 20
 

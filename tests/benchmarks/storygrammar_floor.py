@@ -14,13 +14,13 @@ import torch
 from scipy import stats
 from tokenizers import Tokenizer
 
-from analysis.load import load_runs
+from trajlab.analysis.load import load_runs
+from trajlab.checkpoints.convert import load_snapshot
 from trajlab.data.corpora import EmbeddedCorpus
-from trajlab.data.storygrammar import Contradiction, StoryGrammar
+from trajlab.data.storygrammar.stories import Contradiction, StoryGrammar
 from trajlab.data.tokenizer import end_of_text_id, train_bpe
-from trajlab.export import load_snapshot
+from trajlab.evaluation.nll import token_losses
 from trajlab.models.llama import LlamaModel
-from trajlab.nll import token_losses
 
 
 def excess(folder: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.token_trends import READINGS, STARTS, classify_trends
+from trajlab.analysis.token_trends import READINGS, STARTS, classify_trends
 
 Array = NDArray[np.float64]
 

@@ -16,8 +16,8 @@ from torch.nn.utils import clip_grad_norm_
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from trajlab.models.llama import LlamaModel, parameter_count
-from trajlab.modules.language_model import LanguageModel, decay_groups
-from trajlab.schedules import Constant
+from trajlab.training.language_model import LanguageModel, decay_groups
+from trajlab.training.schedules import Constant
 
 WINDOWS, CONTEXT = 16, 256
 TOKENS = WINDOWS * CONTEXT

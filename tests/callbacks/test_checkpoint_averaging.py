@@ -15,15 +15,15 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import DataLoader
 
-from analysis.load import load_runs
-from callbacks.checkpoint_averaging import CheckpointAveraging
 from tests.conftest import MICRO, ROOT, run_here
+from trajlab.analysis.load import load_runs
 from trajlab.averaging import ema, lawa, swa
+from trajlab.callbacks.checkpoint_averaging import CheckpointAveraging
 from trajlab.errors import UserError
 from trajlab.protocols import WeightVariants
 
 AVERAGERS = (
-    "+callbacks.checkpoint_averaging={_target_:callbacks.checkpoint_averaging.CheckpointAveraging,averagers:{"
+    "+callbacks.checkpoint_averaging={_target_:trajlab.callbacks.checkpoint_averaging.CheckpointAveraging,averagers:{"
     "a:{_target_:trajlab.averaging.lawa,k:3,every_tokens:320},b:{_target_:trajlab.averaging.lawa,k:1,every_steps:1},"
     "c:{_target_:trajlab.averaging.ema,decay:0.8},d:{_target_:trajlab.averaging.swa,start:640,every_tokens:64}}}"
 )

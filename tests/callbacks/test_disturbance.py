@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from callbacks.disturbance import Disturbance, replace_tokens
+from trajlab.callbacks.disturbance import Disturbance, replace_tokens
 
 
 class Recorder(L.LightningModule):

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from callbacks.interval_telemetry import IntervalTelemetry
-from callbacks.position_loss import PositionLoss
-from callbacks.run_checkpoint import RunCheckpoint
-from callbacks.step_telemetry import StepTelemetry
-from callbacks.weight_snapshots import WeightSnapshots, distinct_tensors
-from trajlab.context import RunCallback
+from trajlab.callbacks.interval_telemetry import IntervalTelemetry
+from trajlab.callbacks.position_loss import PositionLoss
+from trajlab.callbacks.run_checkpoint import RunCheckpoint
+from trajlab.callbacks.step_telemetry import StepTelemetry
+from trajlab.callbacks.weight_snapshots import WeightSnapshots, distinct_tensors
+from trajlab.evaluation.context import RunCallback
 from trajlab.models.llama import LlamaModel
 from trajlab.protocols import LossConsumer
 

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from analysis import load_runs
-from callbacks.live_forecast import LiveForecast
-from callbacks.progress import _forecast
-from trajlab.context import RunContext
-from trajlab.evaluation import EvaluationEngine
-from trajlab.intervals import TokenSchedule
-from trajlab.store import RunStore
+from trajlab.analysis import load_runs
+from trajlab.callbacks.live_forecast import LiveForecast
+from trajlab.callbacks.progress import _forecast
+from trajlab.evaluation.context import RunContext
+from trajlab.evaluation.engine import EvaluationEngine
+from trajlab.evaluation.intervals import TokenSchedule
+from trajlab.store.run_store import RunStore
 
-LIVE = "+callbacks.live_forecast={_target_: callbacks.live_forecast.LiveForecast, every: 5}"
+LIVE = "+callbacks.live_forecast={_target_: trajlab.callbacks.live_forecast.LiveForecast, every: 5}"
 
 
 def callback(tmp_path: Path, intervals: int = 41) -> LiveForecast:

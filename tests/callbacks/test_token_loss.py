@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.load import load_runs
-from callbacks.token_loss import TokenLoss
-from trajlab.context import RunContext
+from trajlab.analysis.load import load_runs
+from trajlab.callbacks.token_loss import TokenLoss
 from trajlab.data.packed import PackedWindows
 from trajlab.errors import UserError
-from trajlab.evaluation import EvaluationEngine
-from trajlab.intervals import Interval, TokenSchedule
-from trajlab.store import RunStore
+from trajlab.evaluation.context import RunContext
+from trajlab.evaluation.engine import EvaluationEngine
+from trajlab.evaluation.intervals import TokenSchedule
+from trajlab.protocols import Interval
+from trajlab.store.run_store import RunStore
 
 
 def _context(folder: Path, tokens: np.ndarray) -> RunContext:
@@ -67,7 +68,9 @@ def test_more_probes_than_tokens_are_all_tokens(tmp_path: Path, tokens: np.ndarr
 
 
 def test_beside_training(micro: Callable[..., Path]) -> None:
-    run = micro("+callbacks.token_loss._target_=callbacks.token_loss.TokenLoss", "+callbacks.token_loss.probes=10000")
+    run = micro(
+        "+callbacks.token_loss._target_=trajlab.callbacks.token_loss.TokenLoss", "+callbacks.token_loss.probes=10000"
+    )
     runs = load_runs(run)
     sums = runs.tokens.groupby("interval")["nll"].sum()
     np.testing.assert_allclose(sums, runs.intervals.set_index("interval")["nll_sum"], rtol=1e-5)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.__main__ import main as analysis_main
-from analysis.load import load_runs
 from tests.conftest import MICRO, run_here
+from trajlab.analysis.__main__ import main as analysis_main
+from trajlab.analysis.load import load_runs
 
 
 def test_tables_of_a_run(micro: Callable[..., Path]) -> None:
@@ -94,7 +94,7 @@ def test_a_plug_in_consumer_from_another_package(tmp_path: Path, monkeypatch: py
 
 PLUG_IN = """
 import pyarrow as pa
-from trajlab.context import RunCallback
+from trajlab.evaluation.context import RunCallback
 
 class LargestLoss(RunCallback):
     table = "largest"
@@ -115,7 +115,7 @@ def test_prepare_says_what_it_made(capfd: pytest.CaptureFixture[str]) -> None:
 def test_an_exported_snapshot_is_opened_by_transformers(micro: Callable[..., Path], tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from trajlab.export import load_snapshot
+    from trajlab.checkpoints.convert import load_snapshot
 
     snapshot = max((micro() / "snapshots").iterdir())
     run_here(*MICRO, "task=export", f"snapshot='{snapshot}'", f"to={tmp_path / 'hf'}")

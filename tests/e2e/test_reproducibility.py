@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from analysis.load import load_runs
 from tests.conftest import MICRO, ROOT, trajlab
+from trajlab.analysis.load import load_runs
 
 TIMING = ["seconds_train", "seconds_eval", "tokens_per_second", "seconds", "run"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.load import load_runs
+from trajlab.analysis.load import load_runs
 
 
 def test_a_shorter_budget_over_the_same_pool_is_the_beginning_of_the_longer_run(micro: Callable[..., Path]) -> None:

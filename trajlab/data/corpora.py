@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-from trajlab.data.storygrammar import StoryGrammar
+from trajlab.data.storygrammar.stories import StoryGrammar
 from trajlab.errors import UserError
 
 END_OF_TEXT = "<|endoftext|>"

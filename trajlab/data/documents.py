@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trajlab.config.schema import DataConfig
 from trajlab.data import sampling
 from trajlab.data.corpora import Corpus
 from trajlab.errors import UserError
-from trajlab.schema import DataConfig
 
 LAYOUTS = ("stream", "documents")
 

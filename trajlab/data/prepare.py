@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
+from trajlab.config.schema import DataConfig, TokenizerConfig, ValidationConfig
 from trajlab.data import packed, sampling, tokenizer
 from trajlab.data.corpora import Corpus, EmbeddedCorpus
 from trajlab.data.packed import PackedWindows
 from trajlab.errors import UserError
-from trajlab.schema import DataConfig, TokenizerConfig, ValidationConfig
 
 PREPARED_TOKENS = 1_000_000
 """Training tokens that are packed where neither data.unique_tokens nor a budget says how many."""

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from trajlab.config.schema import DataConfig
 from trajlab.data import corpora
 from trajlab.data.corpora import Corpus
-from trajlab.schema import DataConfig
 
 CHUNK_BYTES = 256 << 20
 """Text held in memory at a time. The corpus is read once for its lengths and once more for each chunk that is taken."""

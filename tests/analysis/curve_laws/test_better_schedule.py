@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis.curve_laws import MultiPowerLaw, better_schedule
-from analysis.curve_laws.better_schedule import final_loss, usual_schedules
+from trajlab.analysis.curve_laws import MultiPowerLaw, better_schedule
+from trajlab.analysis.curve_laws.better_schedule import final_loss, usual_schedules
 
 PARAMS = {"L0": 2.7, "A": 0.6, "alpha": 0.45, "B": 450.0, "C": 2.0, "beta": 0.6, "gamma": 0.65}
 LAW = MultiPowerLaw(PARAMS, warmup_area=0.3)

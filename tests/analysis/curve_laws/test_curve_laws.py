@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.curve_laws import (
+from trajlab.analysis.curve_laws import (
     AnnealingLaw,
     LogarithmicLaw,
     MultiPowerLaw,

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from analysis.curve_laws import MultiPowerLaw
-from analysis.curve_laws.curves import Curve
-from analysis.curve_laws.lr_path import MAX_DROPS, jumps, lr_path
+from trajlab.analysis.curve_laws import MultiPowerLaw
+from trajlab.analysis.curve_laws.curves import Curve
+from trajlab.analysis.curve_laws.lr_path import MAX_DROPS, jumps, lr_path
 
 PARAMS = {"L0": 2.7, "A": 0.6, "alpha": 0.45, "B": 450.0, "C": 2.0, "beta": 0.6, "gamma": 0.65}
 

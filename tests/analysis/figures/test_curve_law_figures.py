@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from analysis.curve_laws import MultiPowerLaw, PowerLaw, better_schedule, bootstrap
-from analysis.figures.curve_laws import better_schedule_figure, law_curves
+from trajlab.analysis.curve_laws import MultiPowerLaw, PowerLaw, better_schedule, bootstrap
+from trajlab.analysis.figures.curve_laws import better_schedule_figure, law_curves
 
 PARAMS = {"L0": 2.7, "A": 0.6, "alpha": 0.45, "B": 450.0, "C": 2.0, "beta": 0.6, "gamma": 0.65}
 

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.figures.series import (
+from tests.analysis.test_sequences import table as sequence_table
+from trajlab.analysis.figures.series import (
     accuracy_curves,
     matched_perplexity_curves,
     mixture_curves,
@@ -14,9 +15,8 @@ from analysis.figures.series import (
     token_trajectories,
     trend_share_curves,
 )
-from analysis.sequences import sequence_perplexity
-from analysis.token_trends import TRENDS, trend_shares
-from tests.analysis.test_sequences import table as sequence_table
+from trajlab.analysis.sequences import sequence_perplexity
+from trajlab.analysis.token_trends import TRENDS, trend_shares
 
 
 def series() -> pd.DataFrame:

@@ -1,0 +1,1 @@
+"""Forecasts of the rest of a run."""

@@ -1,0 +1,49 @@
+"""Perplexity of noisy, contradicted and generated text along checkpoint series (table `sequences`)."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from trajlab.analysis.checkpoint_frames import parameters_by_run
+from trajlab.analysis.figures.series import mixture_curves, noise_curves
+from trajlab.analysis.load import Runs
+from trajlab.analysis.report import Section
+from trajlab.analysis.sequences import response, sequence_perplexity, size_response
+
+ORDER = 54
+
+
+def section(runs: Runs) -> Section | None:
+    """Noise-level and mixture curves with what they end at; None without the table."""
+    table = runs.table("sequences")
+    if table.empty:
+        return None
+    part = Section("Sequences")
+    for experiment, own in sequence_perplexity(table).groupby("experiment", sort=False):
+        caption = runs.select(experiment=experiment).caption
+        if own["kind"].isin(["correct", "random", "contradicted"]).any():
+            words = "Correct, partly randomised and contradicted text along training."
+            part.figure(noise_curves(own, caption=caption), f"{experiment}_noise", words)
+        if (own["kind"] == "mixture").any():
+            words = "Text generated from max(λ₁·p_small + λ₂·p_large, 0): greedy solid, nucleus dashed."
+            part.figure(mixture_curves(own, caption=caption), f"{experiment}_mixtures", words)
+        part.table(_without_empty(response(own)), "How each kind of text ends: rise = last ÷ lowest perplexity − 1.")
+        by_size = size_response(own, parameters_by_run(runs), _mixture_families(runs))
+        if not by_size.empty:
+            words = "Slope of the last loss on ln size, nats: over 0 is inverse scaling."
+            part.table(_without_empty(by_size), words)
+    return part
+
+
+def _mixture_families(runs: Runs) -> dict[tuple[str, str], str]:
+    """Runs by the file of mixtures that they scored; none where no run scored any."""
+    families = {}
+    for m in runs.manifests:
+        measure = ((m.get("config") or {}).get("measures") or {}).get("sequences") or {}
+        if measure.get("mixture"):
+            families[m["experiment"], m["run"]] = Path(measure["mixture"]).stem
+    return families
+
+
+def _without_empty(table: pd.DataFrame) -> pd.DataFrame:
+    return table.drop(columns="experiment").dropna(axis=1, how="all")

@@ -1,0 +1,44 @@
+"""Perplexity of checkpoint series against FLOPs and tokens, by size."""
+
+import pandas as pd
+
+from trajlab.analysis.checkpoint_frames import series_experiments, series_frame
+from trajlab.analysis.figures.series import perplexity_curves
+from trajlab.analysis.load import Runs
+from trajlab.analysis.report import Section
+
+ORDER = 50
+
+
+def section(runs: Runs) -> Section | None:
+    """Figure and table of every experiment that compares models; None where none does."""
+    experiments = series_experiments(runs) if not runs.intervals.empty else []
+    if not experiments:
+        return None
+    part = Section("Checkpoint series")
+    for experiment in experiments:
+        own = runs.select(experiment=experiment)
+        if own.intervals.empty:
+            continue
+        frame = series_frame(own)
+        part.figure(
+            perplexity_curves(frame, caption=own.caption),
+            f"{experiment}_series",
+            "Perplexity against FLOPs and tokens, by size.",
+        )
+        part.table(_ends(frame), "Each series from its first to its last checkpoint.")
+    return part if part.blocks else None
+
+
+def _ends(frame: pd.DataFrame) -> pd.DataFrame:
+    groups = frame.sort_values("tokens", kind="stable").groupby(["model", "parameters"], sort=False, dropna=False)
+    table = groups.agg(
+        checkpoints=("tokens", "nunique"),
+        tokens=("tokens", "last"),
+        first_ppl=("ppl", "first"),
+        lowest_ppl=("ppl", "min"),
+        last_ppl=("ppl", "last"),
+    ).reset_index()
+    if "bits_per_byte" in frame:
+        table["last bits per byte"] = groups["bits_per_byte"].last().to_numpy()
+    return table.sort_values("parameters", ignore_index=True)

@@ -1,0 +1,88 @@
+"""Stability: volatility, backslides, drawdown, spikes, stable phase, spread of seeds."""
+
+import pandas as pd
+
+from trajlab.analysis.conditions import Condition, conditions
+from trajlab.analysis.figures.stability import stability_panels, step_loss
+from trajlab.analysis.load import Runs
+from trajlab.analysis.report import Section
+from trajlab.analysis.stability import (
+    between_seeds,
+    seed_agreement,
+    spike_scores,
+    stability,
+    stability_summary,
+    step_spikes,
+)
+
+ORDER = 20
+
+
+def section(runs: Runs) -> Section | None:
+    """Telemetry of every condition's raw weights; what a condition can't give is said in its place."""
+    part = Section("Stability")
+    for condition in conditions(runs):
+        part.text(f"Condition {condition.name}, {condition.seeds} seeds.")
+        try:
+            _intervals(part, condition)
+            _steps(part, condition)
+        except ValueError as e:
+            part.text(f"Not computed: {e}.")
+    return part if part.blocks else None
+
+
+def _intervals(part: Section, condition: Condition) -> None:
+    telemetry = stability(condition.intervals)
+    spread = between_seeds(condition.intervals)
+    part.figure(
+        stability_panels(telemetry, spread, caption=condition.caption),
+        f"{condition.name}_stability",
+        "Change of loss per interval (circles: a rise beyond twice its paired standard error), sd of the last five losses, "
+        "loss above the lowest so far, coefficient of variation between seeds.",
+    )
+    summary = stability_summary(telemetry).drop(columns=["experiment", "variant", "split", "seed"], errors="ignore")
+    part.table(summary.set_index("run").T.rename_axis("").reset_index(), "Per run; backslides and spikes in intervals.")
+    part.text(_stable_words(summary))
+    part.table(_by_interval(telemetry, spread), "Per interval: mean over seeds, and how many seeds slid back.")
+    if condition.seeds > 1:
+        icc = seed_agreement(condition.intervals)
+        part.text(
+            f"Agreement of seeds over the whole grid, ICC(A,1) = {icc['icc']:.4f} "
+            f"(95 % CI {icc['ci_low']:.4f} to {icc['ci_high']:.4f}). Largest coefficient of variation between seeds: "
+            f"{100 * spread['cv'].max():.2f} % at interval {spread.loc[spread['cv'].idxmax(), 'interval']}."
+        )
+
+
+def _stable_words(summary: pd.DataFrame) -> str:
+    stable = summary[summary["stable_intervals"] > 0]
+    if stable.empty:
+        return "No run has a stable phase: three intervals in a row with changes and volatility under 1 % of the loss and no rise."
+    places = ", ".join(
+        f"{run} from interval {start:.0f}" for run, start in zip(stable["run"], stable["stable_from"], strict=True)
+    )
+    return f"Stable phase in {len(stable)} of {len(summary)} runs: {places}."
+
+
+def _by_interval(telemetry: pd.DataFrame, spread: pd.DataFrame) -> pd.DataFrame:
+    by = telemetry.assign(beyond=telemetry["backslide_2se"].fillna(False).astype(bool)).groupby("interval")
+    slid = by.agg(
+        volatility=("volatility", "mean"),
+        backslides=("backslide", "sum"),
+        beyond_2se=("beyond", "sum"),
+        drawdown=("drawdown", "mean"),
+    )
+    shown = spread[["interval", "tokens", "mean", "sd", "cv", "min", "max", "ci_low", "ci_high"]]
+    return shown.merge(slid, left_on="interval", right_index=True)
+
+
+def _steps(part: Section, condition: Condition) -> None:
+    if condition.steps.empty:
+        return
+    steps = step_spikes(condition.steps)
+    part.figure(
+        step_loss(steps, caption=condition.caption, every=max(1, len(steps) // 20_000)),
+        f"{condition.name}_steps",
+        "Loss of every training step; crosses: 7 sd above the mean of the 1,000 steps before.",
+    )
+    scores = spike_scores(steps).drop(columns=["experiment", "seed"], errors="ignore")
+    part.table(scores, "Step spikes; the score is their percentage (OLMo 2), judged from the 100th step on.")

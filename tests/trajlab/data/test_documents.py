@@ -1,0 +1,93 @@
+"""Sliding windows count every token once, whatever the stride; bytes add up to those of the text."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from tests.series_material import byte_tokenizer, transformers_model
+from trajlab.checkpoints.checkpoint_model import CheckpointModel
+from trajlab.data.documents import DocumentWindows, TokenizedText, tokenize
+from trajlab.models.hf import HFModel
+
+TOKENIZER = byte_tokenizer()
+
+
+def _counted(windows: DocumentWindows) -> list[int]:
+    """Targets that count, over all windows in order."""
+    numbers = range(len(windows))
+    return windows.batch(numbers)[:, 1:][windows.mask(numbers)].tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=4), context=st.integers(1, 12), data=st.data()
+)  # fmt: skip
+def test_every_target_counts_once_and_in_order(lengths: list[int], context: int, data: st.DataObject) -> None:
+    stride = data.draw(st.integers(1, context))
+    ids = np.split(np.arange(sum(lengths)), np.cumsum(lengths)[:-1])
+    texts = [TokenizedText(i.astype(np.int64), np.ones(len(i), np.int64)) for i in ids]
+    expected = [int(x) for i in ids for x in i[1:]]
+    if not expected:
+        with pytest.raises(ValueError, match="no token to predict"):
+            DocumentWindows(texts, context, stride)
+        return
+    windows = DocumentWindows(texts, context, stride)
+    assert _counted(windows) == expected
+    assert windows.token_count == len(expected) == windows.byte_count
+
+
+def test_a_token_has_context_less_stride_before_it() -> None:
+    text = TokenizedText(np.arange(100, dtype=np.int64), np.ones(100, np.int64))
+    windows = DocumentWindows([text], context=16, stride=4)
+    for number in range(1, len(windows)):
+        first = int(windows.mask([number])[0].nonzero()[0])  # type: ignore[arg-type]
+        assert first == 16 - 4
+
+
+def test_a_stride_beyond_the_context_is_an_error() -> None:
+    with pytest.raises(ValueError, match="stride 9 must lie between 1 and the context of 8"):
+        DocumentWindows([TokenizedText(np.arange(20), np.ones(20, np.int64))], 8, 9)
+
+
+def test_bytes_add_up() -> None:
+    document = "Zoë says: “naïve” — 猫!"
+    text = tokenize(TOKENIZER, document)
+    assert text.bytes_N.sum() == len(document.encode())
+    assert text.ids_N[0] == 0
+    assert len(text.ids_N) == 1 + len(document.encode())
+    stream = DocumentWindows.over([document, "b"], TOKENIZER, 8, layout="stream")
+    apart = DocumentWindows.over([document, "b"], TOKENIZER, 8, layout="documents")
+    assert stream.byte_count == apart.byte_count == len(document.encode()) + 1
+    assert stream.token_count == apart.token_count + 2, "an end-of-text token after each document"
+
+
+def test_a_long_document_equals_forward_passes_by_hand() -> None:
+    model = CheckpointModel(HFModel(transformers_model("opt")), TOKENIZER)
+    document = "Once upon a time there was a cat. " * 6
+    ids = torch.from_numpy(tokenize(TOKENIZER, document).ids_N)
+    context, stride, total, reached = 32, 12, 0.0, 0
+    for start in range(0, len(ids), stride):
+        part = ids[start : start + context + 1]
+        with torch.no_grad():
+            nll = F.cross_entropy(model.model.hf(part[None]).logits[0, :-1], part[1:], reduction="none")
+        new = start + len(part) - 1 - reached
+        total += float(nll[len(nll) - new :].double().sum())
+        reached += new
+        if reached == len(ids) - 1:
+            break
+    loss = model.document_loss(document, context, stride)
+    assert loss.nll_sum == pytest.approx(total, abs=1e-3)
+    assert loss.token_count == len(ids) - 1
+    assert loss.bits_per_byte == pytest.approx(total / np.log(2) / len(document), rel=1e-6)
+    assert loss.perplexity == pytest.approx(np.exp(total / (len(ids) - 1)), rel=1e-6)
+
+
+def test_more_to_read_before_each_token_is_another_loss_over_the_same_tokens() -> None:
+    model = CheckpointModel(HFModel(transformers_model("opt")), TOKENIZER)
+    document = "The dog saw the cat and ran. " * 8
+    coarse, fine = model.document_loss(document, 32, 32), model.document_loss(document, 32, 4)
+    assert coarse.token_count == fine.token_count
+    assert coarse.nll_sum != fine.nll_sum

@@ -1,0 +1,102 @@
+"""The engine and its consumers."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from trajlab.callbacks.interval_telemetry import IntervalTelemetry
+from trajlab.callbacks.position_loss import PositionLoss
+from trajlab.data.packed import PackedWindows
+from trajlab.evaluation.context import RunContext
+from trajlab.evaluation.engine import EvaluationEngine
+from trajlab.evaluation.intervals import TokenSchedule
+from trajlab.evaluation.nll import token_losses
+from trajlab.models.llama import LlamaModel
+from trajlab.protocols import Interval
+from trajlab.store.run_store import RunStore
+
+WHERE = Interval(1, 100, 128, 2)
+
+
+class Halved:
+    """A variant whose weights are half the model's."""
+
+    def __init__(self, model: LlamaModel) -> None:
+        self.model = model
+
+    def variants(self) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
+        yield "halved", {n: p.detach() / 2 for n, p in self.model.named_parameters()}
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> tuple[EvaluationEngine, LlamaModel, list]:
+    torch.manual_seed(0)
+    model = LlamaModel(vocab_size=40, width=16, layers=1, heads=2, hidden=24, context=8, dropout=0.3)
+    stream = np.random.default_rng(0).integers(0, 40, 500).astype(np.uint16)
+    splits = {"valid": PackedWindows.over(stream, 8), "dense": PackedWindows.over(stream, 8, stride=2, limit=50)}
+    engine = EvaluationEngine(splits, batch_windows=7)
+    context = RunContext(
+        RunStore(tmp_path, "e", "r", 0), TokenSchedule([0, 128], 64), engine, token_bytes_V=np.arange(40)
+    )
+    return engine, model, [IntervalTelemetry().bind(context), PositionLoss()]
+
+
+def test_positions_add_up_to_the_interval(scene: tuple) -> None:
+    engine, model, consumers = scene
+    tables = {k: t.to_pandas() for k, t in engine.evaluate(WHERE, model, consumers, [Halved(model)]).items()}
+    by_position = tables["positions"].groupby(["variant", "split"])[["nll_sum", "count"]].sum()
+    rows = tables["intervals"].set_index(["variant", "split"])
+    assert set(rows.index) == {(v, s) for v in ("raw", "halved") for s in ("valid", "dense")}
+    for key, row in rows.iterrows():
+        mean = by_position.loc[key, "nll_sum"] / by_position.loc[key, "count"]
+        assert mean == pytest.approx(row["loss"], abs=1e-9)
+        assert np.sum(row["window_nll"]) == pytest.approx(row["nll_sum"], abs=1e-9)
+
+
+def test_the_loss_is_that_of_a_plain_forward_pass(scene: tuple) -> None:
+    engine, model, consumers = scene
+    row = engine.evaluate(WHERE, model, consumers)["intervals"].to_pandas().set_index("split").loc["valid"]
+    model.eval()
+    windows = engine.splits["valid"]
+    plain = token_losses(model, windows.batch(range(len(windows)))).double()
+    assert row["loss"] == pytest.approx(float(plain.mean()), abs=1e-6)
+    targets = windows.batch(range(len(windows)))[:, 1:]
+    assert row["byte_count"] == int(targets.sum())
+    assert row["token_count"] == targets.numel()
+
+
+def test_evaluation_leaves_weights_modes_and_generator_alone(scene: tuple) -> None:
+    engine, model, consumers = scene
+    model.train()
+    model.layers[0].mlp.eval()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    generator = torch.get_rng_state()
+    engine.evaluate(WHERE, model, consumers, [Halved(model)])
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    assert torch.equal(generator, torch.get_rng_state())
+    assert model.training
+    assert not model.layers[0].mlp.training
+
+
+def test_a_variant_is_scored_with_its_own_weights(scene: tuple) -> None:
+    engine, model, consumers = scene
+    rows = engine.evaluate(WHERE, model, consumers, [Halved(model)])["intervals"].to_pandas()
+    other = LlamaModel(vocab_size=40, width=16, layers=1, heads=2, hidden=24, context=8)
+    other.load_state_dict({n: p / 2 for n, p in model.state_dict().items()})
+    alone = engine.evaluate(WHERE, other, consumers)["intervals"].to_pandas()
+    halved = rows[rows["variant"] == "halved"]
+    assert halved["nll_sum"].tolist() == alone["nll_sum"].tolist()
+
+
+def test_a_variant_with_foreign_weights_is_refused(scene: tuple) -> None:
+    class Foreign:
+        def variants(self) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
+            yield "foreign", {"no.such": torch.zeros(1)}
+
+    engine, model, consumers = scene
+    with pytest.raises(ValueError, match="no.such"):
+        engine.evaluate(WHERE, model, consumers, [Foreign()])

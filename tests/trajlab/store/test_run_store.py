@@ -1,0 +1,87 @@
+"""The run store."""
+
+import threading
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from trajlab.errors import UserError
+from trajlab.files import publish
+from trajlab.protocols import Interval
+from trajlab.store.run_store import RunStore, differing_keys
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    return RunStore(tmp_path / "run", "study", "seed=3", 3)
+
+
+def at(index: int) -> Interval:
+    return Interval(index, index * 100, index * 128, index * 2)
+
+
+def test_a_part_carries_who_and_where_and_is_replaced_when_written_again(store: RunStore) -> None:
+    for value in (1.0, 2.0):
+        store.write("intervals", at(2), pa.table({"loss": [value]}))
+    (part,) = store.folder.glob("metrics/intervals/*.parquet")
+    assert pq.read_table(part).to_pylist() == [
+        {"experiment": "study", "run": "seed=3", "seed": 3, "interval": 2, "tokens": 256, "step": 4, "loss": 2.0}
+    ]
+
+
+def test_rewind_takes_back_what_lies_beyond(store: RunStore) -> None:
+    for i in range(4):
+        store.write("intervals", at(i), pa.table({"loss": [0.0]}))
+        store.save_snapshot(at(i), {"w": torch.ones(2)}, {})
+    store.rewind(1, 128)
+    assert sorted(p.stem for p in store.folder.glob("metrics/*/*")) == ["part-00000", "part-00001"]
+    assert len(list(store.folder.glob("snapshots/*"))) == 2
+
+
+def test_a_failed_write_leaves_the_former_content(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    publish(target, lambda p: p.write_text("old"))
+
+    def fail(path: Path) -> None:
+        path.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        publish(target, fail)
+    assert target.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_status(store: RunStore) -> None:
+    config = {"a": 1, "b": {"c": 2}, "logger": {"csv": 1}}
+    assert store.status(config) == "new"
+    store.update_manifest(config=config, status="running")
+    assert store.status({**config, "logger": {}}) == "resume"
+    store.update_manifest(status="finished")
+    assert store.status(config) == "finished"
+    with pytest.raises(UserError, match="b.c: 2 there, 3 asked for"):
+        store.status({"a": 1, "b": {"c": 3}})
+
+
+def test_differing_keys_sees_what_only_one_side_has() -> None:
+    assert differing_keys({"a": 1}, {"a": 1, "b": {"c": 0}}) == [("b.c", None, 0)]
+
+
+def test_one_writer_at_a_time(store: RunStore) -> None:
+    refused = []
+
+    def second() -> None:
+        try:
+            with RunStore(store.folder, "study", "seed=3", 3).lock():
+                pass
+        except UserError as e:
+            refused.append(str(e))
+
+    with store.lock():
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join()
+    assert "another process is writing" in refused[0]

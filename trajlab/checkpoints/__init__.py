@@ -1,0 +1,1 @@
+"""Weights on disk: reading and writing them, series of checkpoints and where they come from."""

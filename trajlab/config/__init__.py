@@ -1,0 +1,1 @@
+"""What may be asked: the configuration's schema, its parsing, and the building of what it names."""

@@ -1,0 +1,265 @@
+"""The configuration as dataclasses: types, ranges, and one place where all problems are collected.
+
+`parse` turns a composed Hydra config into the dataclass of its task (`TrainConfig`, `PrepareConfig`, …) or raises
+`ConfigProblems` with everything that is wrong.
+Nodes that name a ``_target_`` (model, optimizer, schedule, callbacks, logger) stay open to plug-ins: their keys are
+checked against the target's signature instead.
+"""
+
+from dataclasses import MISSING, dataclass, field
+from typing import Any
+
+from omegaconf import DictConfig
+
+WINDOW_OFFSETS = ("random", "fixed")
+POSITION_WEIGHTINGS = {"none": (0.0, 0.0), "head": (0.0, 0.1), "body": (0.1, 0.9), "tail": (0.9, 1.0)}
+"""The share of the context, from and to, whose training loss is scaled (arXiv 2404.17785)."""
+
+
+def at_least(low: float, default: Any = MISSING) -> Any:
+    """A field with a smallest value."""
+    return field(default=default, metadata={"low": low})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationConfig:
+    """One validation split."""
+
+    windows: int = at_least(1)
+    source: str | None = None
+    """Another corpus, whose validation split is taken; None: the training corpus' own."""
+    stride: int | None = at_least(1, None)
+    """Tokens from one window's start to the next; None: the context, so that each token counts once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which text, how much of it, cut how."""
+
+    source: str
+    repo: str
+    context: int = at_least(1)
+    windows_per_step: int = at_least(1)
+    unique_tokens: int | None = at_least(1)
+    """Training tokens; the run goes over them as often as its budget asks. None: as many as the budget, each fresh.
+
+    More than the budget: the run sees that many of them, the same and in the same order as a longer run would have.
+    """
+    sample_seed: int | None = at_least(0, 0)
+    """Which documents are taken where not all are: the first of an order drawn from this seed, the same for every run of
+    a study. None: the first of the corpus, which is often sorted by origin."""
+    window_offset: str = "random"
+    """Where an epoch's windows are cut: random (at an offset of the epoch's own) or fixed (at the same places)."""
+    validation: dict[str, ValidationConfig]
+    validation_fraction: float = at_least(0)
+    cache_dir: str
+    hub_timeout: float = at_least(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerConfig:
+    """Train a byte-level BPE, or load one."""
+
+    path: str | None
+    vocab_size: int = at_least(257)
+    train_bytes: int = at_least(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntervalsConfig:
+    """The budget and the token marks at which a run is measured."""
+
+    budget_tokens: int = at_least(1)
+    every_tokens: int | None = at_least(1)
+    marks: list[int] | None
+    """Explicit marks instead, the first 0, the last the budget."""
+    geometric: dict[str, int] | None
+    """``first_tokens`` and ``count`` instead: marks in equal ratios."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerConfig:
+    """How the arithmetic is done."""
+
+    accelerator: str
+    devices: int = at_least(1)
+    strategy: str
+    precision: str
+    threads: int | None = at_least(1)
+    """CPU threads; None: all cores. Another number may change the last bits of the sums."""
+    micro_batch_windows: int | None = at_least(1)
+    """Windows in one forward and backward pass; None: all of a step."""
+    evaluation_batch_windows: int = at_least(1)
+    gradient_clip: float | None = at_least(0)
+    compile: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """What training minimises."""
+
+    position_weighting: str = "none"
+    """Positions whose loss is scaled by ``position_factor``: none, head (first tenth), body, tail (last tenth)."""
+    position_factor: float = at_least(0, 0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareConfig:
+    """``task=prepare``."""
+
+    data: DataConfig
+    tokenizer: TokenizerConfig
+    intervals: IntervalsConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """``task=train``."""
+
+    name: str
+    seed: int
+    run_keys: list[str]
+    runs_dir: str
+    overwrite: bool
+    data: DataConfig
+    tokenizer: TokenizerConfig
+    intervals: IntervalsConfig
+    trainer: TrainerConfig
+    loss: LossConfig
+    model: DictConfig
+    optimizer: DictConfig
+    schedule: DictConfig
+    callbacks: DictConfig
+    logger: DictConfig
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens of one optimizer step."""
+        return self.data.windows_per_step * self.data.context
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """``task=export``."""
+
+    snapshot: str
+    to: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointModelConfig:
+    """A published model and where its checkpoints are."""
+
+    name: str
+    """Names the run, and the model in tables and figures."""
+    size: str | None
+    tokenizer: str | None
+    """A hub repository or a folder; None: the checkpoint's own."""
+    dtype: str
+    device_map: str | None
+    """As in transformers, for models larger than one device; needs the package accelerate."""
+    remote_code: str | None
+    """The model's name, where code that comes with it may be run; None: never."""
+    series: DictConfig
+    """What lists and brings the checkpoints (trajlab.checkpoints.sources)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """The text that every checkpoint is scored on."""
+
+    documents: int = at_least(1)
+    """Validation documents of each split: the same text whatever the tokenizer."""
+    layout: str
+    """stream: all in a row; documents: each by itself."""
+    context: int | None = at_least(1)
+    """Targets of a window; None: as many as the model has positions."""
+    stride: int | None = at_least(1)
+    """Tokens from one window to the next; None: the context. A token counts once in any case."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TasksConfig:
+    """The task function, and which questions it asks of every checkpoint."""
+
+    _target_: str
+    tasks: list[str]
+    """bigbench: files or patterns; lm_eval: names."""
+    backend: str
+    shots: int = at_least(0)
+    limit: int | None = at_least(1)
+    """Questions of each task; None: all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """``task=evaluate``."""
+
+    name: str
+    runs_dir: str
+    overwrite: bool
+    data: DataConfig
+    trainer: TrainerConfig
+    model: CheckpointModelConfig
+    evaluation: EvaluationConfig
+    task: TasksConfig
+    averaging: DictConfig
+    measures: DictConfig
+    callbacks: DictConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixtureConfig:
+    """``task=mixture``."""
+
+    data: DataConfig
+    small: str
+    """A checkpoint's folder."""
+    large: str
+    """A checkpoint's folder, of the same tokenizer."""
+    to: str
+    prompts: int = at_least(1)
+    prompt_tokens: int = at_least(1)
+    new_tokens: int = at_least(1)
+    top_p: float = at_least(0)
+    lambdas: list[list[float]]
+    """Pairs of λ_small and λ_large."""
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeSeriesConfig:
+    """``experiment=checkpoint_series_small``."""
+
+    name: str
+    runs_dir: str
+    overwrite: bool
+    data: DataConfig
+    made: dict[str, Any]
+    """Models to train, by name."""
+    mixtures: dict[str, list[str]]
+    """Pairs of them, the smaller first, by the name of their family."""
+    mixture_prompts: int = at_least(1)
+    lambdas: list[list[float]]
+    task_questions: int = at_least(1)
+    """Questions of each kind."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AverageConfig:
+    """``task=average``."""
+
+    runs: str
+    """A run, an experiment's folder, or a local series: a folder of checkpoints."""
+    scheme: str
+    warmup: bool
+    decay_shape: str
+    last_only: bool
+    variant: str | None
+    evaluate: bool
+    to: str | None
+    overwrite: bool
+    k: int = at_least(1)
+    decay: float = at_least(0)
+    start_tokens: int = at_least(0)
+    every: int = at_least(1)

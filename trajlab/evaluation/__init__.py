@@ -1,0 +1,1 @@
+"""Weights × windows → losses → rows of tables."""

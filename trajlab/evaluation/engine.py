@@ -1,0 +1,153 @@
+"""The evaluation engine: variants × splits × windows → consumers.
+
+For each weight variant and validation split one forward pass over the split's windows, in order; every consumer gets
+every token's loss. The raw weights are evaluated in place, other variants in one replica that is built on first use.
+With several processes each takes a contiguous share of the windows and the consumers' accumulators add up.
+Shapes: B windows, S = T + 1 tokens, T positions.
+"""
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Protocol, cast, runtime_checkable
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+
+from trajlab.evaluation.nll import token_losses
+from trajlab.protocols import CausalLM, Interval, LossConsumer, WeightVariants
+
+RAW = "raw"
+
+
+class Windows(Protocol):
+    """A split: a fixed, ordered set of windows."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, windows: np.ndarray | range) -> Tensor:
+        """Token ids (B, S) of the windows of these numbers."""
+        ...
+
+
+@runtime_checkable
+class MaskedWindows(Windows, Protocol):
+    """Windows of which some targets don't count: scored in an earlier window already, or padding."""
+
+    def mask(self, windows: np.ndarray | range) -> Tensor:
+        """Which targets (B, T) of these windows count."""
+        ...
+
+
+def target_mask(windows: Windows, numbers: np.ndarray | range, targets_BT: Tensor) -> Tensor:
+    """Which targets (B, T) of these windows count: all of them, unless the windows say otherwise."""
+    if isinstance(windows, MaskedWindows):
+        return windows.mask(numbers)
+    return torch.ones_like(targets_BT, dtype=torch.bool)
+
+
+class EvaluationEngine:
+    """Scores a model on its splits and hands the losses to consumers."""
+
+    def __init__(
+        self,
+        splits: Mapping[str, Windows],
+        batch_windows: int = 16,
+        precision: Callable[[], AbstractContextManager] = nullcontext,
+    ) -> None:
+        self.splits = dict(splits)
+        self.batch_windows = batch_windows
+        self.precision = precision
+        """A context for the forward passes, e.g. autocast."""
+        self._replica: nn.Module | None = None
+
+    def evaluate(
+        self,
+        interval: Interval,
+        model: nn.Module,
+        consumers: Sequence[LossConsumer],
+        averagers: Iterable[WeightVariants] = (),
+        *,
+        raw: bool = True,
+    ) -> dict[str, pa.Table]:
+        """Rows of every consumer by table, over all variants and splits. The model's weights, mode and gradients stay.
+
+        ``raw=False`` leaves the model's own weights out, where their rows are there already.
+        """
+        pieces: dict[str, list[pa.Table]] = {}
+        for variant, weights in _all_variants(averagers, raw):
+            scored = model if weights is None else self._loaded(model, weights, variant)
+            for split, windows in self.splits.items():
+                self._score(interval, variant, split, scored, windows, consumers)
+                for consumer in consumers:
+                    pieces.setdefault(consumer.table, []).append(consumer.rows())
+        return {table: pa.concat_tables(p, promote_options="default") for table, p in pieces.items()}
+
+    def _score(
+        self,
+        interval: Interval,
+        variant: str,
+        split: str,
+        model: nn.Module,
+        windows: Windows,
+        consumers: Sequence[LossConsumer],
+    ) -> None:
+        for consumer in consumers:
+            consumer.begin(interval, variant, split)
+        device = next(model.parameters()).device
+        with evaluation_mode(model), torch.no_grad(), self.precision():
+            for numbers in _batches(share(len(windows)), self.batch_windows):
+                tokens_BS = windows.batch(numbers).to(device)
+                nll_BT = token_losses(cast(CausalLM, model), tokens_BS).float().cpu()
+                targets_BT = tokens_BS[:, 1:].cpu()
+                mask_BT = target_mask(windows, numbers, targets_BT)
+                for consumer in consumers:
+                    consumer.update(nll_BT, mask_BT, targets_BT)
+
+    @torch.no_grad()
+    def _loaded(self, model: nn.Module, weights: Mapping[str, Tensor], variant: str) -> nn.Module:
+        """The replica with the variant's weights over the model's own."""
+        if self._replica is None:
+            self._replica = copy.deepcopy(model)
+        own, replica = dict(model.named_parameters()), dict(self._replica.named_parameters())
+        if unknown := set(weights) - set(own):
+            raise ValueError(f"variant {variant!r} has weights that the model lacks: {sorted(unknown)[:3]}")
+        for name, parameter in replica.items():
+            parameter.copy_(weights.get(name, own[name]))
+        for mine, theirs in zip(self._replica.buffers(), model.buffers(), strict=True):
+            mine.copy_(theirs)
+        return self._replica
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, each submodule's former mode after."""
+    modes = [(m, m.training) for m in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _all_variants(averagers: Iterable[WeightVariants], raw: bool) -> Iterator[tuple[str, Mapping[str, Tensor] | None]]:
+    if raw:
+        yield RAW, None
+    for averager in averagers:
+        yield from averager.variants()
+
+
+def share(count: int) -> range:
+    """This process' contiguous part of the windows."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return range(count)
+    rank, processes = dist.get_rank(), dist.get_world_size()
+    return range(count * rank // processes, count * (rank + 1) // processes)
+
+
+def _batches(numbers: range, size: int) -> Iterator[range]:
+    return (numbers[i : i + size] for i in range(0, len(numbers), size))

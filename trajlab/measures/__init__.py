@@ -1,0 +1,1 @@
+"""What is measured beside token losses: sequences, mixtures, multiple choice, lm-eval."""

@@ -1,0 +1,67 @@
+"""Tasks of lm-evaluation-harness, through its own library: ``task.backend=lm_eval`` (``pip install "trajlab[tasks]"``).
+
+Its results become rows of the same table `tasks` as `trajlab.measures.multiple_choice` writes.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import pyarrow as pa
+
+from trajlab.checkpoints.checkpoint_model import CheckpointModel
+from trajlab.data.documents import EvaluationText
+from trajlab.errors import UserError
+from trajlab.measures.multiple_choice import SCHEMA
+
+
+class HarnessTasks:
+    """Any tasks by the names that the harness gives them, e.g. ``[lambada_openai, piqa]``.
+
+    Raises UserError where the library isn't installed.
+    """
+
+    table = "tasks"
+
+    def __init__(self, tasks: Sequence[str], shots: int = 0, limit: int | None = None, batch: int = 16) -> None:
+        self.tasks, self.shots, self.limit, self.batch = list(tasks), shots, limit, batch
+
+    def prepare(self, text: EvaluationText, tokenizer: Any) -> None:
+        """Import the library, so that its absence shows before the first checkpoint is evaluated."""
+        self._evaluator, self._wrapper = _library()
+
+    def rows(self, model: CheckpointModel) -> pa.Table:
+        """A row for every number that a task reports."""
+        wrapped = self._wrapper(pretrained=model.model.hf, tokenizer=model.tokenizer, batch_size=self.batch)
+        results = self._evaluator.simple_evaluate(
+            model=wrapped, tasks=self.tasks, num_fewshot=self.shots, limit=self.limit
+        )
+        return pa.Table.from_pylist(list(harness_rows(results)), schema=SCHEMA)
+
+
+def harness_rows(results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Rows of a results dictionary of the harness (0.4): ``results``, ``n-samples`` and ``n-shot`` by task."""
+    for task, numbers in results["results"].items():
+        samples = results.get("n-samples", {}).get(task, {})
+        for key, value in numbers.items():
+            metric, _, kind = key.partition(",")
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or metric.endswith("_stderr") or not kind:
+                continue
+            stderr = numbers.get(f"{metric}_stderr,{kind}")
+            yield {
+                "task": task,
+                "metric": metric if kind == "none" else f"{metric},{kind}",
+                "value": float(value),
+                "stderr": float(stderr) if isinstance(stderr, (int, float)) else None,
+                "n": samples.get("effective"),
+                "shots": results.get("n-shot", {}).get(task),
+            }
+
+
+def _library() -> tuple[Any, Any]:
+    try:
+        return import_module("lm_eval"), import_module("lm_eval.models.huggingface").HFLM
+    except ModuleNotFoundError as e:
+        raise UserError(
+            f"task.backend=lm_eval needs lm-evaluation-harness ({e.name} is missing): pip install 'trajlab[tasks]'"
+        ) from e

@@ -1,1 +1,0 @@
-"""LightningModules: training, and evaluation of published checkpoints."""

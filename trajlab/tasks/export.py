@@ -1,0 +1,20 @@
+"""``task=export``: a snapshot as a folder that transformers opens, tokenizer included."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from trajlab.checkpoints.convert import write_folder
+from trajlab.config.parse import parse
+from trajlab.config.schema import ExportConfig, PrepareConfig
+from trajlab.data.prepare import prepare as prepare_data
+from trajlab.terminal import say
+
+
+def export(config: DictConfig) -> None:
+    """Write the snapshot's model, and the tokenizer of the composed data, to ``to``."""
+    checked = parse(config, ExportConfig)
+    data = parse(config, PrepareConfig)
+    encoder = prepare_data(data.data, data.tokenizer, data.intervals.budget_tokens).tokenizer
+    write_folder(Path(checked.snapshot), Path(checked.to), encoder)
+    say(f"{checked.to}: written; transformers.AutoModelForCausalLM.from_pretrained({checked.to!r}) opens it")

@@ -1,0 +1,129 @@
+"""One run from a config. Each task is a function of the composed config; ``conf/task`` says which.
+
+`train` trains a language model and streams its trajectory into the run store, `prepare` makes the data ready,
+`export` turns a snapshot into a folder for transformers.
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from trajlab.config.parse import parse
+from trajlab.config.schema import TrainConfig
+from trajlab.data.datamodule import TokenDataModule
+from trajlab.data.prepare import PreparedData
+from trajlab.data.prepare import prepare as prepare_data
+from trajlab.errors import UserError
+from trajlab.evaluation.context import RunContext
+from trajlab.evaluation.engine import EvaluationEngine
+from trajlab.evaluation.intervals import TokenSchedule, token_schedule
+from trajlab.rng import seed_of
+from trajlab.store.manifest import manifest_entries, now, refuse_other_data
+from trajlab.store.run_store import RunStore
+from trajlab.terminal import say
+from trajlab.training.trainer import build_module, build_trainer
+
+# ---- task=train
+
+
+def train(config: DictConfig) -> None:
+    """Train one model, or go on where it was interrupted, or say that it is finished."""
+    checked = parse(config, TrainConfig)
+    store = _store(config, checked)
+    plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+    with store.lock():
+        if checked.overwrite:
+            store.clear()
+        if (status := store.status(plain)) == "finished":
+            say(f"{store.folder}: finished already, skipped (overwrite=true runs it again)")
+            return
+        with open_dict(config):
+            config.run_dir = str(store.folder)
+        _train(config, checked, store, plain, resume=status == "resume")
+
+
+def _train(config: DictConfig, checked: TrainConfig, store: RunStore, plain: dict[str, Any], *, resume: bool) -> None:
+    threads = checked.trainer.threads or os.cpu_count() or 1
+    torch.set_num_threads(threads)
+    schedule = token_schedule(checked.intervals, checked.tokens_per_step)
+    data = prepare_data(checked.data, checked.tokenizer, schedule.final_tokens)
+    module = build_module(config, checked, data)
+    if resume:
+        refuse_other_data(store, data)
+    entries = manifest_entries(plain, data, module.model, threads)
+    store.write_config(OmegaConf.to_yaml(config, resolve=True))
+    store.update_manifest(**entries, status="running", started=now())
+    _banner(store, data, entries, schedule, checked)
+
+    context = RunContext(store, schedule, EvaluationEngine(data.splits, checked.trainer.evaluation_batch_windows))
+    datamodule = TokenDataModule(
+        data, checked.seed, checked.data.windows_per_step, random_offset=checked.data.window_offset == "random"
+    )
+    context.position, context.token_bytes_V = datamodule.interval_position, data.token_bytes_V
+    context.token_texts = lambda ids: [data.tokenizer.id_to_token(int(i)) or "" for i in ids]
+    trainer = build_trainer(config, checked, schedule, context)
+    context.engine.precision = trainer.precision_plugin.forward_context
+    checkpoint = _checkpoint(store, schedule) if resume else None
+    torch.manual_seed(seed_of("dropout", checked.seed))
+    started = time.perf_counter()
+    trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=False)
+    if trainer.global_step < schedule.final_step:
+        raise SystemExit(
+            f"{store.folder}: interrupted at step {trainer.global_step}; the same command goes on from there"
+        )
+    store.update_manifest(status="finished", finished=now())
+    say(f"{store.folder}: finished in {time.perf_counter() - started:,.0f} s")
+
+
+def _store(config: DictConfig, checked: TrainConfig) -> RunStore:
+    name = run_name(config, checked.run_keys)
+    return RunStore(Path(checked.runs_dir) / checked.name / name, checked.name, name, checked.seed)
+
+
+def run_name(config: DictConfig, keys: list[str]) -> str:
+    """``seed=0`` and whatever else was swept, e.g. ``seed=0,optimizer.lr=0.003``."""
+    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    values = {key: choices.get(key, OmegaConf.select(config, key)) for key in keys}
+    return ",".join(f"{key}={value}" for key, value in values.items()).replace("/", "-")
+
+
+def _checkpoint(store: RunStore, schedule: TokenSchedule) -> Path | None:
+    """The checkpoint to resume from, after removing what lies beyond it; None where the run starts anew."""
+    if not store.checkpoint.exists():
+        store.rewind(-1, -1)
+        return None
+    try:
+        step = torch.load(store.checkpoint, map_location="cpu", weights_only=False, mmap=True)["global_step"]
+    except Exception as e:
+        raise UserError(
+            f"{store.checkpoint} can't be read ({type(e).__name__}); remove it to start the run again, or write overwrite=true"
+        ) from e
+    last = max(i for i, mark in enumerate(schedule.steps) if mark <= step)
+    store.rewind(last, step * schedule.tokens_per_step)
+    say(f"{store.folder}: resumes at {step * schedule.tokens_per_step:,} tokens")
+    return store.checkpoint
+
+
+def _banner(
+    store: RunStore, data: PreparedData, entries: dict[str, Any], schedule: TokenSchedule, c: TrainConfig
+) -> None:
+    if data.warning:
+        rule = "!" * 78
+        say(f"{rule}\n! {data.warning}\n{rule}")
+    floor = "".join(f", entropy floor {v:.4f} nats ({k})" for k, v in data.entropy_floor.items())
+    say(
+        f"{store.folder}: {entries['parameters']:,} parameters on {data.source} [{data.fingerprint}]{floor}\n"
+        f"  {schedule.final_tokens:,} tokens in {schedule.final_step:,} steps of {schedule.tokens_per_step:,}, "
+        f"{data.unique_tokens:,} of them unique; {len(schedule)} intervals; {entries['threads']} threads, {c.trainer.precision}"
+    )
+
+
+# ---- task=prepare
+
+
+# ---- shared

@@ -1,0 +1,1 @@
+"""Losses → weights: the training module, schedules of the learning rate, the trainer."""

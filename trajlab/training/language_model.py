@@ -1,0 +1,107 @@
+"""Training a causal language model as a LightningModule.
+
+One batch is one optimizer step: micro-batches, clipping and the learning rate are handled here (manual optimisation),
+so that hooks, checkpoints and token counts always fall between steps. Shapes: B windows, S = T + 1, T positions.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from trajlab.evaluation.nll import mean_loss
+from trajlab.protocols import CausalLM
+
+
+def decay_groups(model: nn.Module) -> list[dict[str, Any]]:
+    """Matrices (embeddings among them) with the optimizer's weight decay; norms, biases and other vectors without."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in parameters if p.ndim >= 2]},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+
+
+class LanguageModel(L.LightningModule):
+    """A model, its optimizer and its learning rate by tokens.
+
+    After each step ``train_loss`` (nats per token, before the update; weighted by position where the training is), ``grad_norm`` (before clipping) and ``lr`` hold
+    that step's values, for callbacks to read.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer],
+        schedule: Callable[[int], float],
+        tokens_per_step: int,
+        *,
+        micro_batch_windows: int | None = None,
+        gradient_clip: float | None = None,
+        compile: bool = False,
+        position_weights_T: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.model = model
+        self.tokens_per_step = tokens_per_step
+        self.micro_batch_windows = micro_batch_windows
+        self.gradient_clip = gradient_clip
+        self.position_weights_T = position_weights_T
+        """How much each position counts in the training loss; None: all the same."""
+        self._make_optimizer = optimizer
+        self._schedule = schedule
+        # evaluation runs the plain model, so raw and averaged weights go through the same kernels
+        hidden = cast(CausalLM, model).hidden
+        self._body: Callable[[Tensor], Tensor] = torch.compile(hidden) if compile else hidden
+        self.train_loss = self.grad_norm = self.lr = float("nan")
+
+    def learning_rate(self, tokens: int) -> float:
+        """The rate of the optimizer step that ends at ``tokens``; needs the optimizer, so once training has begun."""
+        groups = cast(Any, self.optimizers()).param_groups
+        return float(groups[0]["initial_lr"] * self._schedule(tokens))
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        """Logits (B, T, V)."""
+        return self.model(tokens_BT)
+
+    def configure_optimizers(self) -> Optimizer:
+        """The optimizer over decay groups, its base rate kept in ``initial_lr``."""
+        optimizer = self._make_optimizer(decay_groups(self.model))
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+        return optimizer
+
+    def training_step(self, tokens_BS: Tensor, batch_idx: int) -> None:
+        """One optimizer step on a batch of windows."""
+        optimizer = cast(Any, self.optimizers())
+        loss = self._backward(tokens_BS)
+        limit = self.gradient_clip if self.gradient_clip is not None else float("inf")
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        factor = self._schedule((self.global_step + 1) * self.tokens_per_step)
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+        optimizer.step()
+        optimizer.zero_grad()
+        self.train_loss, self.grad_norm = float(loss), float(norm)
+        self.lr = optimizer.param_groups[0]["lr"]
+
+    def _backward(self, tokens_BS: Tensor) -> Tensor:
+        """Gradients of the mean loss over the batch, summed over micro-batches; the loss."""
+        total = torch.zeros((), device=tokens_BS.device)
+        for part_BS in tokens_BS.split(self.micro_batch_windows or len(tokens_BS)):
+            hidden_BTD = self._body(part_BS[:, :-1])
+            share = len(part_BS) / len(tokens_BS)
+            weights_BT = self._position_weights(part_BS)
+            loss = mean_loss(hidden_BTD, cast(CausalLM, self.model).head_weight, part_BS[:, 1:], weights_BT) * share
+            self.manual_backward(loss)
+            total += loss.detach()
+        return total
+
+    def _position_weights(self, tokens_BS: Tensor) -> Tensor | None:
+        if self.position_weights_T is None:
+            return None
+        return self.position_weights_T.to(tokens_BS.device).expand(len(tokens_BS), -1)

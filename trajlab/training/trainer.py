@@ -1,0 +1,61 @@
+"""From a configuration to a module and a Trainer."""
+
+import logging
+import warnings
+
+import lightning as L
+import torch
+from omegaconf import DictConfig
+
+from trajlab.config.build import build
+from trajlab.config.schema import TrainConfig
+from trajlab.data.prepare import PreparedData
+from trajlab.errors import UserError
+from trajlab.evaluation.context import RunCallback, RunContext
+from trajlab.evaluation.intervals import TokenSchedule
+from trajlab.rng import seed_of
+from trajlab.training.language_model import LanguageModel
+from trajlab.training.position_weights import position_weights
+
+
+def build_module(config: DictConfig, checked: TrainConfig, data: PreparedData) -> LanguageModel:
+    """The model, initialised from the run's ``init`` generator, and how it is trained."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of("init", checked.seed))
+        model = build(config.model, "model")
+    if (entries := data.tokenizer.get_vocab_size()) > model.vocab_size:
+        raise UserError(
+            f"the tokenizer has {entries:,} entries, model.vocab_size={model.vocab_size:,}; "
+            "a model needs an entry for each token: raise model.vocab_size or lower tokenizer.vocab_size"
+        )
+    return LanguageModel(
+        model, build(config.optimizer, "optimizer"), build(config.schedule, "schedule"), checked.tokens_per_step,
+        micro_batch_windows=checked.trainer.micro_batch_windows, gradient_clip=checked.trainer.gradient_clip,
+        compile=checked.trainer.compile,
+        position_weights_T=position_weights(
+            checked.data.context, checked.loss.position_weighting, checked.loss.position_factor
+        ),
+    )  # fmt: skip
+
+
+def build_trainer(config: DictConfig, checked: TrainConfig, schedule: TokenSchedule, context: RunContext) -> L.Trainer:
+    """Lightning's trainer with the run's callbacks bound, in the order that they ask for."""
+    callbacks = [build(node, f"callbacks.{name}") for name, node in config.callbacks.items() if node]
+    for callback in callbacks:
+        if isinstance(callback, RunCallback):
+            callback.bind(context)
+    callbacks.sort(key=lambda c: getattr(c, "order", 0))
+    loggers = [build(node, f"logger.{name}") for name, node in config.logger.items() if node]
+    _quiet_lightning()
+    t = checked.trainer
+    return L.Trainer(
+        accelerator=t.accelerator, devices=t.devices, strategy=t.strategy, precision=t.precision,  # type: ignore[arg-type]
+        max_steps=schedule.final_step, max_epochs=-1, callbacks=callbacks, logger=loggers or False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        use_distributed_sampler=False, num_sanity_val_steps=0, log_every_n_steps=1,
+    )  # fmt: skip
+
+
+def _quiet_lightning() -> None:
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="lightning")
