@@ -13,8 +13,8 @@ from trajlab.analysis.curve_laws.curves import Curve
 from trajlab.analysis.curve_laws.form import Parameter
 from trajlab.analysis.curve_laws.law import Law
 
-SMALLEST_SHIFT = 1e-9
-"""Of the reciprocal law's b, in units of the typical step: at b = 0 the law has no value at step 0."""
+SMALLEST_SHIFT = 1e-12
+"""What b + N counts as at least in the reciprocal law: at b = 0 and N = 0 it has no value, and a fit may pass there."""
 
 
 class StepLaw(Law[np.ndarray, float]):
@@ -81,11 +81,7 @@ class ReciprocalLaw(StepLaw):
 
     name = "reciprocal"
     value_at_zero = True
-    parameters = (
-        Parameter("a", 1e-8, 1e6),
-        Parameter("b", SMALLEST_SHIFT, 1e4, linear=True),
-        Parameter("c", 0, 1e2, linear=True),
-    )
+    parameters = (Parameter("a", 1e-8, 1e6), Parameter("b", 0, 1e4, linear=True), Parameter("c", 0, 1e2, linear=True))
 
     def natural(self, values_Q: np.ndarray, units: float) -> np.ndarray:
         """Undo the scaling."""
@@ -95,15 +91,15 @@ class ReciprocalLaw(StepLaw):
     def start_values(self, inputs: np.ndarray, loss_R: np.ndarray) -> list[np.ndarray]:
         """A grid of the one parameter that is not linear, the others solved for."""
         starts = []
-        for b in (SMALLEST_SHIFT, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0):
-            a, c = linear_part([1 / (b + inputs), np.ones_like(inputs)], loss_R)
+        for b in (0.0, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0):
+            a, c = linear_part([1 / np.maximum(b + inputs, SMALLEST_SHIFT), np.ones_like(inputs)], loss_R)
             starts.append(np.array([a, b, c]))
         return starts
 
     def form_and_gradient(self, values_Q: np.ndarray, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The loss and its derivatives."""
         a, b, c = values_Q
-        inverse_R = 1 / (b + inputs)
+        inverse_R = 1 / np.maximum(b + inputs, SMALLEST_SHIFT)
         return a * inverse_R + c, np.column_stack([inverse_R, -a * inverse_R**2, np.ones_like(inputs)])
 
 
