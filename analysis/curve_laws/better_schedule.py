@@ -4,7 +4,7 @@ Under a fitted multi-power law the final loss is a smooth function of the learni
 over whole schedules (arXiv 2503.12811 §5). What comes out resembles warm-up, stable, decay. Shapes: R rows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,7 +112,7 @@ def final_loss(law: MultiPowerLaw, step_R: np.ndarray, peak: float) -> Callable[
     return loss
 
 
-def _kernel(p: dict[str, float], x_D: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _kernel(p: Mapping[str, float], x_D: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """G(x) = 1 − (C·x + 1)^(−β) and its derivative."""
     rest_D = (p["C"] * x_D + 1) ** -p["beta"]
     return 1 - rest_D, p["beta"] * p["C"] * rest_D / (p["C"] * x_D + 1)

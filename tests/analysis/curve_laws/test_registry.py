@@ -1,6 +1,7 @@
 """Laws of installed packages join the built-in ones; broken ones are named and left out."""
 
 import re
+import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -30,6 +31,7 @@ def installed(tmp_path, monkeypatch):
     registry.laws.cache_clear()
     yield install
     registry.laws.cache_clear()
+    sys.modules.pop("law_from_outside", None)
 
 
 def law_of_the_docs() -> str:
