@@ -97,13 +97,8 @@ class LiveForecast(RunCallback):
         quick = baselines(costly=False)  # a training run doesn't wait seconds for a fit
         projections = project(np.array(self._losses), tokens_K, tokens_M, lr_K, lr_M, baselines=quick)
         self._publish(projections)
-        rows = [
-            {
-                "variant": RAW, "split": self._split, "law": p.law, "target_tokens": marks[-1],
-                "forecast": _last(p.loss_M), "low": _last(p.low_M), "high": _last(p.high_M), "refused": p.refused or None,
-            }
-            for p in projections
-        ]  # fmt: skip
+        same = {"variant": RAW, "split": self._split, "target_tokens": marks[-1]}
+        rows = [{**same, "law": p.law, **_at_the_end(p), "refused": p.refused or None} for p in projections]
         return pa.Table.from_pylist(rows, schema=SCHEMA)
 
     def _learning_rates(self, tokens_K: np.ndarray) -> np.ndarray | None:
@@ -147,5 +142,7 @@ class LiveForecast(RunCallback):
         self._tokens, self._losses = list(state_dict["tokens"]), [list(row) for row in state_dict["losses"]]
 
 
-def _last(value_M: np.ndarray) -> float | None:
-    return float(value_M[-1]) if np.isfinite(value_M[-1]) else None
+def _at_the_end(projection: Projection) -> dict[str, float | None]:
+    """The forecast of the final loss with its band; nulls where the law was refused."""
+    ends = zip(("forecast", "low", "high"), (projection.loss_M, projection.low_M, projection.high_M), strict=True)
+    return {name: float(value_M[-1]) if np.isfinite(value_M[-1]) else None for name, value_M in ends}

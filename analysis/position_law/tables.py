@@ -21,8 +21,8 @@ class PositionLosses:
     loss_KP: np.ndarray
     count_KP: np.ndarray
     variance_KP: np.ndarray
-    """Squared standard errors from the spread over windows as if these were independent; where windows overlap too small
-    (`bootstrap_errors` is not)."""
+    """Squared standard errors from the spread over windows as if these were independent; where windows overlap, they are too small
+    (those of `bootstrap_errors` are not)."""
 
 
 def position_losses(positions: pd.DataFrame) -> PositionLosses:
