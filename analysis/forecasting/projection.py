@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 DRAWS = 400
-"""Of the bootstrap behind a band."""
+"""Bootstrap draws behind a band."""
 LEVEL = 0.9
 """Share of the draws inside a band."""
 
@@ -27,7 +27,7 @@ class Projection:
 
 @dataclass(frozen=True)
 class LinearFit:
-    """A fit in the neighbourhood of its minimum: all that a band needs to know of it."""
+    """A fit, linearised at its minimum: what a band is computed from."""
 
     scores_KQ: np.ndarray
     """Each checkpoint's residuals times their derivatives by the coefficients."""

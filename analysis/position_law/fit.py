@@ -9,9 +9,9 @@ from trajlab.analysis.position_law.law import PositionLaw
 from trajlab.analysis.position_law.reduced_problem import ReducedProblem
 
 LARGEST_LOSS = 1e30
-"""Nats beyond which a number is no loss, and whose powers overflow."""
+"""Nats. A larger number is no loss, and its powers overflow."""
 MIN_POSITIONS = 4
-"""Three parameters and one residual."""
+"""A fit of three parameters needs at least one position more."""
 
 
 def fit_position_law(

@@ -12,7 +12,7 @@ from scipy.special import digamma
 
 @dataclass(frozen=True)
 class PositionLaw:
-    """Hyperbolas of K checkpoints. Where `flag_K` is not ``ok`` the parameters are to be read with it."""
+    """Hyperbolas of K checkpoints. Read the parameters together with `flag_K`."""
 
     positions_P: np.ndarray
     a0_K: np.ndarray
@@ -22,7 +22,7 @@ class PositionLaw:
     a2_K: np.ndarray
     """The loss that long contexts converge to, in nats."""
     covariance_K33: np.ndarray
-    """Of (a0, a1, a2)."""
+    """Covariance of (a0, a1, a2)."""
     r2_K: np.ndarray
     """Share of the weighted variance over positions that the law explains."""
     sse_K: np.ndarray
@@ -35,7 +35,7 @@ class PositionLaw:
 
     @property
     def ok_K(self) -> np.ndarray:
-        """Which fits stand for themselves."""
+        """Which fits need no reservation (a mask)."""
         return self.flag_K == "ok"
 
     def stderr(self) -> np.ndarray:
@@ -43,7 +43,7 @@ class PositionLaw:
         return np.sqrt(np.diagonal(self.covariance_K33, axis1=1, axis2=2))
 
     def predict(self, positions: np.ndarray | None = None) -> np.ndarray:
-        """The law's loss at positions (K, P); at those of the fit unless given."""
+        """The law's loss at each checkpoint and position (K, P); at the fit's own positions unless others are given."""
         at_P = self.positions_P if positions is None else np.asarray(positions, float)
         return hyperbola(self.a0_K, self.a1_K, self.a2_K, at_P)
 

@@ -11,14 +11,14 @@ import numpy as np
 from scipy.stats import f as f_distribution
 
 A1_RANGE = (0.03, 30.0)
-"""a1 is sought from 0.03 / the last position to 30 / the first: beyond, the hyperbola can't be told from a line or from c/i."""
+"""a1 is searched from 0.03 / last position to 30 / first position. Below, the hyperbola is a line; above, it is c/i."""
 GRID = 48
-"""Starting values of log a1."""
+"""How many starting values of log a1 are tried."""
 
 
 @dataclass(frozen=True)
 class Solution:
-    """Hyperbolas of K checkpoints as `PositionLaw` has them; its flags but for the losses that can't be fitted."""
+    """Hyperbolas of K checkpoints as `PositionLaw` has them; losses that can't be fitted are not flagged yet."""
 
     a0_K: np.ndarray
     a1_K: np.ndarray

@@ -12,9 +12,9 @@ from trajlab.analysis.position_law import PositionLaw
 from trajlab.analysis.temporal_law.surface import TOKENS_PER_N
 
 MIN_CHECKPOINTS = 8
-"""Checkpoints whose loss falls with the position, below which no temporal law is drawn **(ours)**."""
+"""A temporal law needs at least so many checkpoints whose loss falls with the position **(ours)**."""
 GROUPS = 32
-"""Of positions, for the joint fit: as many as the shape of a hyperbola can use."""
+"""Number of groups of positions in the joint fit: more would tell nothing new about a hyperbola's shape."""
 
 
 class ThinEvidence(ValueError):
@@ -30,7 +30,7 @@ class Evidence:
     base_KN: np.ndarray
     """The position law's weights."""
     weights_KN: np.ndarray
-    """The same, less where a checkpoint is an outlier."""
+    """The same weights, but smaller where a checkpoint is an outlier."""
     positions_P: np.ndarray
     mixing_PN: np.ndarray
     """Each group's average over positions; the law is averaged by it too, so grouping costs no bias."""

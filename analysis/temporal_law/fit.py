@@ -23,10 +23,11 @@ from trajlab.analysis.temporal_law.surface import (
 )
 
 MIN_STABLE, MIN_DECAYING = 4, 5
-"""Checkpoints before and after N_sep, below which a2 has no cosine piece."""
+"""a2 has a cosine piece only with at least so many checkpoints before and after N_sep."""
 HUBER = 1.345
-"""In robust standard deviations of the checkpoints' mean residuals."""
+"""Where Huber's weight starts to fall, in robust standard deviations of the checkpoints' mean residuals."""
 ROBUST_ROUNDS = 5
+"""Most rounds of weighing and fitting again."""
 
 
 def fit_temporal_law(
@@ -51,8 +52,11 @@ def fit_temporal_law(
 
 
 def _forms(evidence: Evidence, n_sep: float | None, given: Mapping[str, Form] | None) -> dict[str, Form]:
-    """The published kinds; a cosine only where enough checkpoints lie on it and before it, and a constant a1
-    where too few checkpoints tell its size: a curve through guesses would run anywhere."""
+    """The published form of each parameter, as far as the checkpoints can determine it.
+
+    a2 has a cosine only where enough checkpoints lie on it and before it. a1 is constant where too few checkpoints tell its
+    size: a curve fitted to guesses would run anywhere.
+    """
     a2: Form = Hyperbolic()
     if n_sep is not None:
         after_K = evidence.n_K > n_sep / TOKENS_PER_N
@@ -98,8 +102,10 @@ def _fit(
 
 
 def _trusted(e: Evidence, forms: Mapping[str, Form], theta: Mapping[str, np.ndarray]) -> Evidence:
-    """The evidence with Huber's weight on each checkpoint's mean residual: the first checkpoints of a run, where no smooth
-    form holds, must not bend the rest."""
+    """The evidence with Huber's weight on each checkpoint's mean residual.
+
+    No smooth form holds for the first checkpoints of a run, and these must not bend the rest.
+    """
     residual_KN = e.loss_KN - loss_at(forms, theta, e.n_K, e.positions_P) @ e.mixing_PN
     mean_K = np.abs((e.base_KN * residual_KN).sum(1) / e.base_KN.sum(1))
     limit = HUBER * 1.4826 * np.median(mean_K) + 1e-12
@@ -139,7 +145,7 @@ def _stage(form: Form, evidence: Evidence, row: int) -> list[np.ndarray]:
 def _joint(
     evidence: Evidence, forms: Mapping[str, Form], start: Mapping[str, np.ndarray]
 ) -> tuple[dict[str, np.ndarray], float, bool]:
-    """All coefficients from all losses, in rounds; those that a round no longer moves are frozen in the next."""
+    """Fit all coefficients to all losses, in rounds; a coefficient that a round did not move is kept fixed in the next."""
     low, high = (np.concatenate(b) for b in zip(*(forms[p].bounds(evidence.n_K) for p in PARAMETERS), strict=True))
     flat = np.clip(np.concatenate([start[p] for p in PARAMETERS]), low, high)
     free, converged, cost = np.ones(len(flat), bool), False, np.inf

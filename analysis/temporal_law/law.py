@@ -25,12 +25,13 @@ class TemporalLaw:
     theta: Mapping[str, np.ndarray]
     """Coefficients by parameter, in the forms' order; per million tokens."""
     covariance_QQ: np.ndarray
-    """Of all coefficients, a0's first; from residuals that are taken as independent between checkpoints alone."""
+    """Covariance of all coefficients, those of a0 first. It takes all residuals as independent, which makes it too small
+    where those of one checkpoint are correlated."""
     positions_P: np.ndarray
     last_tokens: float
     """The last checkpoint of the fit."""
     n_sep: float | None
-    """Tokens up to which the learning rate is stable; None: throughout."""
+    """Tokens up to which the learning rate is stable; None where it is stable throughout."""
     r2: float
     """Share of the variance over checkpoints and positions explained."""
     checkpoints: int
