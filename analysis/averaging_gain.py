@@ -13,11 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from trajlab.analysis.stability import stability
-
-Array = NDArray[np.float64]
+from trajlab.analysis.statistics.intervals import t_interval
 
 RUN = ["experiment", "run", "seed", "split"]
 """What tells one run's curves from another's."""
@@ -57,7 +55,7 @@ def _windows(frame: pd.DataFrame) -> Iterable[Any]:
     return [None if w is None else np.asarray(w, float) * len(w) / count for w, count in means]
 
 
-def _paired_se(a_W: Array | None, b_W: Array | None) -> float:
+def _paired_se(a_W: NDArray[np.float64] | None, b_W: NDArray[np.float64] | None) -> float:
     if a_W is None or b_W is None or len(a_W) < 2:
         return float("nan")
     return float(np.std(a_W - b_W, ddof=1) / np.sqrt(len(a_W)))
@@ -66,7 +64,7 @@ def _paired_se(a_W: Array | None, b_W: Array | None) -> float:
 # ---- tokens to a target
 
 
-def first_reached(tokens_K: Array, loss_K: Array, target: float) -> float:
+def first_reached(tokens_K: NDArray[np.float64], loss_K: NDArray[np.float64], target: float) -> float:
     """Tokens at which a curve is first at or below ``target``, straight between intervals; nan where it never is.
 
     >>> first_reached(np.array([0.0, 10, 20]), np.array([4.0, 3, 1]), 2.0)
@@ -195,9 +193,16 @@ def spike_mitigation(
             around = both.iloc[t - 1 : t + window + 1]
             rise, ours = (float(around[c].iloc[1:].max() - around[c].iloc[0]) for c in ("loss", "loss_variant"))
             rows.append(
-                {**keys, "variant": variant, "interval": both["interval"][t], "tokens": both["tokens"][t],
-                 "rise_baseline": rise, "rise_variant": ours, "ratio": ours / rise}
-            )  # fmt: skip
+                {
+                    **keys,
+                    "variant": variant,
+                    "interval": both["interval"][t],
+                    "tokens": both["tokens"][t],
+                    "rise_baseline": rise,
+                    "rise_variant": ours,
+                    "ratio": ours / rise,
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -218,10 +223,15 @@ def averager_windows(manifests: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
             every = node.get("every_tokens") or (node.get("every_steps") or 1) * per_step
             length = {"ema": 1 / (1 - node.get("decay", 0.999)), "swa": np.nan}.get(kind, node.get("k", 5))
             rows.append(
-                {"experiment": manifest["experiment"], "run": manifest["run"], "variant": _variant(kind, node),
-                 "kind": kind, "window_tokens": length * every,
-                 "window_share": length * every / config["intervals"]["budget_tokens"]}
-            )  # fmt: skip
+                {
+                    "experiment": manifest["experiment"],
+                    "run": manifest["run"],
+                    "variant": _variant(kind, node),
+                    "kind": kind,
+                    "window_tokens": length * every,
+                    "window_share": length * every / config["intervals"]["budget_tokens"],
+                }
+            )
     columns = ["experiment", "run", "variant", "kind", "window_tokens", "window_share"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -233,9 +243,11 @@ def _averagers(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _variant(kind: str, node: Mapping[str, Any]) -> str:
     names = {
-        "lawa": f"lawa{node.get('k', 5)}", "ema": f"ema{node.get('decay', 0.999):g}", "swa": "swa",
+        "lawa": f"lawa{node.get('k', 5)}",
+        "ema": f"ema{node.get('decay', 0.999):g}",
+        "swa": "swa",
         "merge": f"merge{node.get('k', 5)}_{node.get('decay', 'linear')}",
-    }  # fmt: skip
+    }
     return str(node.get("name") or names.get(kind, kind))
 
 
@@ -291,9 +303,16 @@ def against_annealed(intervals: pd.DataFrame, annealed: pd.DataFrame, match: Seq
             if here and curve["tokens"].iloc[0] <= end["tokens"] <= curve["tokens"].iloc[-1]:
                 loss = float(np.interp(end["tokens"], curve["tokens"], curve["loss"]))
                 rows.append(
-                    {**{k: end[k] for k in keys}, "budget": _budget(end["tokens"], curve), "tokens": end["tokens"],
-                     "variant": variant, "annealed_loss": end["loss"], "loss": loss, "behind": loss - end["loss"]}
-                )  # fmt: skip
+                    {
+                        **{k: end[k] for k in keys},
+                        "budget": _budget(end["tokens"], curve),
+                        "tokens": end["tokens"],
+                        "variant": variant,
+                        "annealed_loss": end["loss"],
+                        "loss": loss,
+                        "behind": loss - end["loss"],
+                    }
+                )
     return pd.DataFrame(rows)
 
 
@@ -315,6 +334,6 @@ def over_seeds(frame: pd.DataFrame, value: str, by: Sequence[str], level: float 
     """
     groups = frame.dropna(subset=[value]).groupby(list(by), dropna=False)[value]
     table = groups.agg(mean="mean", sd="std", n="count").reset_index()
-    half = stats.t.ppf(0.5 + level / 2, np.maximum(table["n"] - 1, 1)) * table["sd"] / np.sqrt(table["n"])
-    table["ci_low"], table["ci_high"] = table["mean"] - half, table["mean"] + half
+    error = table["sd"] / np.sqrt(table["n"])
+    table["ci_low"], table["ci_high"] = t_interval(table["mean"], error, table["n"], level)
     return table.drop(columns="sd")

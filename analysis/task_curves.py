@@ -19,10 +19,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from trajlab.analysis.checkpoint_frames import COLUMNS, series_frame
+from trajlab.analysis.checkpoint_series import COLUMNS, series_frame
 from trajlab.analysis.load import Runs
 
-Array = NDArray[np.float64]
 ZERO_SHOT = ("piqa", "sciq", "arc_easy", "arc_challenge", "winogrande")
 """Tasks whose mean accuracy stands for a Pythia checkpoint in methods.md §5."""
 
@@ -66,7 +65,7 @@ def _per_step(y: ArrayLike, centre: Any) -> float:
     return math.copysign(math.inf, gain) if step == 0 else gain / step
 
 
-def _curve(y: ArrayLike) -> Array:
+def _curve(y: ArrayLike) -> NDArray[np.float64]:
     values = np.asarray(y, dtype=float)
     if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
         raise ValueError(f"y has shape {values.shape}: expected two or more finite scores at increasing scale")
@@ -135,7 +134,7 @@ def r_squared(frame: pd.DataFrame) -> pd.Series:
     return pd.Series({name: _fit(terms, y)[0] for name, terms in designs.items()}, name="r2")
 
 
-def _designs(frame: pd.DataFrame) -> tuple[dict[str, list[Array]], Array]:
+def _designs(frame: pd.DataFrame) -> tuple[dict[str, list[NDArray[np.float64]]], NDArray[np.float64]]:
     """The terms of every predictor, and accuracy."""
     logs, y = _logarithms(frame)
     designs = {name: _quadratic(x) for name, x in logs.items()}
@@ -143,7 +142,7 @@ def _designs(frame: pd.DataFrame) -> tuple[dict[str, list[Array]], Array]:
     return designs | joint, y
 
 
-def _logarithms(frame: pd.DataFrame) -> tuple[dict[str, Array], Array]:
+def _logarithms(frame: pd.DataFrame) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
     needed = ["model", "parameters", "tokens", "ppl", "accuracy"]
     if missing := [c for c in needed if c not in frame]:
         raise ValueError(f"predictors needs the columns {needed}: {missing} missing")
@@ -165,24 +164,26 @@ def _logarithms(frame: pd.DataFrame) -> tuple[dict[str, Array], Array]:
     return logs, values["accuracy"].to_numpy()
 
 
-def _quadratic(x: Array) -> list[Array]:
+def _quadratic(x: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     centred = x - x.mean()  # x and x² are nearly collinear otherwise
     return [centred, centred**2]
 
 
-def _design(terms: Sequence[Array]) -> Array:
+def _design(terms: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     columns = np.column_stack([np.ones_like(terms[0]), *terms])
     return columns / np.maximum(np.abs(columns).max(axis=0), 1e-300)
 
 
-def _fit(terms: Sequence[Array], y: Array) -> tuple[float, int]:
+def _fit(terms: Sequence[NDArray[np.float64]], y: NDArray[np.float64]) -> tuple[float, int]:
     """R² and the number of terms beside the intercept; columns that add nothing (one size only) don't count."""
     x = _design(terms)
     beta, _, rank, _ = np.linalg.lstsq(x, y, rcond=1e-10)
     return float(1 - ((y - x @ beta) ** 2).sum() / ((y - y.mean()) ** 2).sum()), int(rank) - 1
 
 
-def _nested_f(small: Sequence[Array], large: Sequence[Array], y: Array) -> tuple[float, float, float, float]:
+def _nested_f(
+    small: Sequence[NDArray[np.float64]], large: Sequence[NDArray[np.float64]], y: NDArray[np.float64]
+) -> tuple[float, float, float, float]:
     (r2_small, k_small), (r2_large, k_large) = _fit(small, y), _fit(large, y)
     df1, df2 = k_large - k_small, len(y) - 1 - k_large
     if df1 <= 0 or df2 <= 0:
@@ -191,7 +192,7 @@ def _nested_f(small: Sequence[Array], large: Sequence[Array], y: Array) -> tuple
     return f, df1, df2, float(stats.f.sf(f, df1, df2))
 
 
-def _left_out(terms: Sequence[Array], y: Array, models: NDArray[Any]) -> float:
+def _left_out(terms: Sequence[NDArray[np.float64]], y: NDArray[np.float64], models: NDArray[Any]) -> float:
     """R² of predicting each model's checkpoints from a fit to the other models'; NaN for one model."""
     x, predicted = _design(terms), np.empty_like(y)
     names = pd.unique(models)

@@ -17,7 +17,6 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
-Array = NDArray[np.float64]
 Test = Literal["ols", "ar1", "mann_kendall"]
 TRENDS = ("downward", "upward", "stagnated", "unclassified")
 STARTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
@@ -134,7 +133,7 @@ def mann_kendall(nll_MC: ArrayLike, start: int | float = 0) -> pd.DataFrame:
 # ---- the tests
 
 
-def _checked(nll_MC: ArrayLike, at_C: ArrayLike | None) -> tuple[NDArray[np.floating], Array]:
+def _checked(nll_MC: ArrayLike, at_C: ArrayLike | None) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
     nll = np.asarray(nll_MC)
     if nll.dtype.kind != "f":
         nll = nll.astype(np.float64)
@@ -146,7 +145,7 @@ def _checked(nll_MC: ArrayLike, at_C: ArrayLike | None) -> tuple[NDArray[np.floa
     return nll, at
 
 
-def _column(start: int | float, at_C: Array) -> int:
+def _column(start: int | float, at_C: NDArray[np.float64]) -> int:
     """The checkpoint meant by ``start``: itself, or the one nearest to that fraction of the way to the last."""
     if isinstance(start, int | np.integer):
         column = int(start)
@@ -167,7 +166,7 @@ def _from_start(nll_MC: ArrayLike, start: int | float, at_C: ArrayLike | None) -
     return nll
 
 
-def _line(nll: NDArray[np.floating], autocorrelated: bool) -> tuple[dict[str, Array], NDArray[np.bool_]]:
+def _line(nll: NDArray[np.floating], autocorrelated: bool) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.bool_]]:
     """Least squares of the perplexity ratio on the checkpoint index, by blocks of tokens; and which tokens are level."""
     tokens, n = nll.shape
     x = np.arange(n) - (n - 1) / 2
@@ -193,7 +192,7 @@ def _line(nll: NDArray[np.floating], autocorrelated: bool) -> tuple[dict[str, Ar
     return columns | ({"r1": r1} if autocorrelated else {}), level
 
 
-def _lag_one(residuals_MC: Array) -> Array:
+def _lag_one(residuals_MC: NDArray[np.float64]) -> NDArray[np.float64]:
     """Lag-one autocorrelation in 0 to 0.999 of residuals from a line, less their curvature, corrected for small n.
 
     A learning curve is bent, and to a straight line a bend looks like autocorrelation: a quadratic takes it out. Each of
@@ -209,11 +208,11 @@ def _lag_one(residuals_MC: Array) -> Array:
     return np.clip(r1 + 3 * (1 + r1) / n, 0.0, 0.999)
 
 
-def _two_sided(t: Array, df: Array | float) -> Array:
+def _two_sided(t: NDArray[np.float64], df: NDArray[np.float64] | float) -> NDArray[np.float64]:
     return np.where(np.isinf(t), 0.0, 2 * special.stdtr(df, -np.abs(t)))
 
 
-def _level(nll: Array, middle: Array, tolerance: float = 0.05) -> NDArray[np.bool_]:
+def _level(nll: NDArray[np.float64], middle: NDArray[np.float64], tolerance: float = 0.05) -> NDArray[np.bool_]:
     """Whether first and last perplexity lie within ``tolerance`` of the geometric mean perplexity exp(``middle``)."""
     if not np.isfinite(middle).all():
         token, checkpoint = np.argwhere(~np.isfinite(nll))[0]
@@ -226,7 +225,7 @@ def _level(nll: Array, middle: Array, tolerance: float = 0.05) -> NDArray[np.boo
     return (first >= low) & (first <= high) & (last >= low) & (last <= high)
 
 
-def _mann_kendall(nll: NDArray[np.floating]) -> dict[str, Array]:
+def _mann_kendall(nll: NDArray[np.floating]) -> dict[str, NDArray[np.float64]]:
     n = nll.shape[1]
     pairs = n * (n - 1) / 2
     counts = [np.stack([_rising_pairs(b), *_ties(b)]) for b in _blocks(nll, 8192)]
@@ -243,7 +242,7 @@ def _blocks(nll: NDArray[np.floating], size: int) -> Iterator[NDArray[np.floatin
     return (nll[a : a + size] for a in range(0, len(nll), size))
 
 
-def _rising_pairs(nll: NDArray[np.floating]) -> Array:
+def _rising_pairs(nll: NDArray[np.floating]) -> NDArray[np.float64]:
     """How many pairs of checkpoints rise, for each token. Costs C²/2 comparisons a token, about four a nanosecond."""
     x_CM = np.ascontiguousarray(nll.T)
     wins = np.empty(x_CM.shape, bool)
@@ -253,7 +252,7 @@ def _rising_pairs(nll: NDArray[np.floating]) -> Array:
     return rising
 
 
-def _ties(nll: NDArray[np.floating]) -> tuple[Array, Array]:
+def _ties(nll: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """For each token, pairs of equal losses, and Σ t(t − 1)(2t + 5) over groups of t equal ones."""
     x_MC = np.sort(nll, axis=1)
     equal_MC = x_MC[:, 1:] == x_MC[:, :-1]
@@ -266,7 +265,7 @@ def _ties(nll: NDArray[np.floating]) -> tuple[Array, Array]:
     return pairs, correction
 
 
-def _tie_term(t: Array) -> Array:
+def _tie_term(t: NDArray[np.float64]) -> NDArray[np.float64]:
     return t * (t - 1) * (2 * t + 5)
 
 
@@ -325,7 +324,7 @@ def at_matched_perplexity(traced: pd.DataFrame, levels: ArrayLike | None = None)
     return table
 
 
-def _first_crossing(frame: pd.DataFrame, levels: Array) -> Array:
+def _first_crossing(frame: pd.DataFrame, levels: NDArray[np.float64]) -> NDArray[np.float64]:
     ppl, group = np.log(frame["ppl"].to_numpy()), np.log(frame["group_ppl"].to_numpy())
     found = np.full(len(levels), np.nan)
     for k, level in enumerate(np.log(levels)):
@@ -458,7 +457,7 @@ def _levels(probes: pd.DataFrame, bins: int) -> dict[str, pd.Series]:
 # ---- from the table
 
 
-def nll_matrix(tokens: pd.DataFrame) -> tuple[Array, pd.DataFrame]:
+def nll_matrix(tokens: pd.DataFrame) -> tuple[NDArray[np.float64], pd.DataFrame]:
     """Losses (M, C) and the checkpoints (interval, tokens, step) of one run and variant of the table `tokens`.
 
     Raises ValueError where a probe token lacks a checkpoint or has two: a trend over a hole would be another trend.

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trajlab.analysis.checkpoint_frames import ProbedRun, parameters_by_run, probed_runs
+from trajlab.analysis.checkpoint_series import ProbedRun, parameters_by_run, probed_runs
 from trajlab.analysis.load import Runs
 from trajlab.analysis.task_curves import mean_over_tasks, r_squared, runs_frame
 from trajlab.analysis.token_trends import classify_trends

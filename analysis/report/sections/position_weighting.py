@@ -45,8 +45,10 @@ def final_losses(runs: Runs) -> pd.DataFrame:
             continue
         own = runs.select(experiment=manifest["experiment"], run=manifest["run"], variant="raw")
         identity = {
-            "experiment": manifest["experiment"], "weighting": loss["position_weighting"], "seed": manifest["seed"],
-        }  # fmt: skip
+            "experiment": manifest["experiment"],
+            "weighting": loss["position_weighting"],
+            "seed": manifest["seed"],
+        }
         if own.positions.empty:
             continue
         last = own.positions[own.positions["tokens"] == own.positions["tokens"].max()]
@@ -79,7 +81,21 @@ def weighting_contrasts(frame: pd.DataFrame) -> pd.DataFrame:
         table = planned_contrasts(own, "loss", "weighting", "seed", [(NONE, w) for w in others])
         table = table.assign(seeds=own["seed"].nunique()).rename(columns={"b": "weighting"})
         tables.append(table.assign(split=split, measure=measure))
-    columns = ["split", "measure", "weighting", "difference", "ci_low", "ci_high", "t", "p", "p_holm",
-               "g_av", "g_low", "g_high", "p_sign_flip", "seeds"]  # fmt: skip
+    columns = [
+        "split",
+        "measure",
+        "weighting",
+        "difference",
+        "ci_low",
+        "ci_high",
+        "t",
+        "p",
+        "p_holm",
+        "g_av",
+        "g_low",
+        "g_high",
+        "p_sign_flip",
+        "seeds",
+    ]
     found = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
     return found[[c for c in columns if c in found]]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from trajlab.analysis.checkpoint_frames import parameters_by_run
+from trajlab.analysis.checkpoint_series import parameters_by_run
 from trajlab.analysis.figures.series import mixture_curves, noise_curves
 from trajlab.analysis.load import Runs
 from trajlab.analysis.report import Section

@@ -1,6 +1,6 @@
 """What the study of checkpoint series claimed, and what these runs say."""
 
-from trajlab.analysis.checkpoint_frames import series_experiments
+from trajlab.analysis.checkpoint_series import series_experiments
 from trajlab.analysis.claims.trajectories import series_claims
 from trajlab.analysis.load import Runs
 from trajlab.analysis.report import Section

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from trajlab.analysis.checkpoint_frames import ProbedRun, probed_runs
+from trajlab.analysis.checkpoint_series import ProbedRun, probed_runs
 from trajlab.analysis.figures.series import matched_perplexity_curves, token_trajectories, trend_share_curves
 from trajlab.analysis.load import Runs
 from trajlab.analysis.report import Section

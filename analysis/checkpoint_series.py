@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from trajlab.analysis.load import Runs
-from trajlab.analysis.token_trends import Array, nll_matrix
+from trajlab.analysis.token_trends import nll_matrix
 
 COLUMNS = ["experiment", "model", "parameters", "step", "tokens", "ppl"]
 
@@ -52,8 +53,8 @@ class ProbedRun:
     experiment: str
     model: str
     parameters: float
-    nll_MC: Array
-    tokens_C: Array
+    nll_MC: NDArray[np.float64]
+    tokens_C: NDArray[np.float64]
     """Tokens that the model has seen."""
     probes: pd.DataFrame
     """What the probes are, a row each in order; empty where table `probes` is absent."""
