@@ -11,17 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from trajlab.analysis.published import parameters_of, read_lm_eval, read_published
 from trajlab.analysis.task_curves import (
     breakthroughness,
     improvement,
     linearity,
     matched_accuracy,
     mean_over_tasks,
-    parameters_of,
     predictor_frame,
     predictors,
-    read_lm_eval,
-    read_published,
     task_shapes,
 )
 
