@@ -15,7 +15,7 @@ from trajlab.analysis.claims.claim_set import ClaimSet
 from trajlab.analysis.load import Runs
 from trajlab.analysis.plugins import CLAIMS, plugged_in
 
-__all__ = ["Claim", "ClaimSet", "check", "claim_sets", "judged_experiments", "studies"]
+__all__ = ["Claim", "ClaimSet", "check", "claim_sets", "judged", "judged_experiments", "studies"]
 
 OWN = {claims.study: claims for claims in (budget.CLAIMS, trajectories.CLAIMS)}
 """trajlab's own claims, by the study that they judge."""
@@ -42,14 +42,18 @@ def check(runs: Runs, study: str) -> pd.DataFrame:
     known = claim_sets()
     if study not in known:
         raise ValueError(f"study {study!r} is not known; there are {', '.join(sorted(known))}")
-    with _named(study):
-        return known[study].table(runs)[COLUMNS].reset_index(drop=True)
+    return judged(runs, study, known[study])
 
 
-def judged_experiments(runs: Runs, study: str) -> list[str]:
-    """The experiments with a run that the claims of ``study`` are about. Raises ValueError as `check` does."""
-    claims = claim_sets()[study]
-    with _named(study):
+def judged(runs: Runs, name: str, claims: ClaimSet) -> pd.DataFrame:
+    """As `check`, of a set from `claim_sets` and its name there."""
+    with _named(name):
+        return claims.table(runs)[COLUMNS].reset_index(drop=True)
+
+
+def judged_experiments(runs: Runs, name: str, claims: ClaimSet) -> list[str]:
+    """The experiments with a run that these claims are about. Raises ValueError as `check` does."""
+    with _named(name):
         return sorted({str(m["experiment"]) for m in runs.manifests if claims.judges(m)})
 
 
