@@ -1,4 +1,4 @@
-"""Checkpoint series from a run store: which model, how large, how far along, what its probe tokens cost (methods.md §5).
+"""Checkpoint series from a run store: which model, how large, how far along, what its probe tokens cost (docs/methods.md §5).
 
 Shapes: M tokens, C checkpoints.
 """

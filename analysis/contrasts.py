@@ -1,4 +1,4 @@
-"""Planned contrasts between intervals, and how many seeds they need (methods.md §2).
+"""Planned contrasts between intervals, and how many seeds they need (docs/methods.md §2).
 
 `planned_pairs` names the few comparisons that the study asks for, `planned_contrasts` tests them within a family,
 `power_table` turns a spread between seeds into a number of seeds.

@@ -1,4 +1,4 @@
-"""How steady a training trajectory is (methods.md §1): volatility, backslides, drawdown, spikes, stable phase, seeds.
+"""How steady a training trajectory is (docs/methods.md §1): volatility, backslides, drawdown, spikes, stable phase, seeds.
 
 `stability` and `between_seeds` read table `intervals`, `step_spikes` table `steps`. One row in, one row out: nothing is
 averaged before it is measured. Legend: K intervals, W validation windows.

@@ -21,7 +21,7 @@ from trajlab.analysis.statistics.sums_of_squares import decompose, sign_flip_gra
 def sign_flip_test(
     frame: pd.DataFrame, dv: str, within: str, subject: str, *, n_resamples: int = 9999, seed: int = 0
 ) -> PValue:
-    """p of Σ_t (mean centred curve)² under flips of whole curves (methods.md §2).
+    """p of Σ_t (mean centred curve)² under flips of whole curves (docs/methods.md §2).
 
     Each seed's curve is centred on its own mean; if there is no interval effect and errors are symmetric, it could as well
     have come with the other sign. Whole curves flip, so autocorrelation within a seed doesn't matter. All 2ⁿ flips up to

@@ -15,7 +15,7 @@ SHOWN = 5
 def complete_grid(
     frame: pd.DataFrame, dv: str, within: str, subject: str, *, min_subjects: int = 2, min_levels: int = 2
 ) -> pd.DataFrame:
-    """Subjects × levels, both sorted, from a long frame (methods.md §2).
+    """Subjects × levels, both sorted, from a long frame (docs/methods.md §2).
 
     Raises KeyError for a missing column; ValueError for a hole, a duplicate, a value that is not finite, no variance at
     all, or too few subjects or levels. Sortable labels of any kind work; a categorical keeps its own order and its unused

@@ -10,7 +10,7 @@ from trajlab.analysis.load import Runs
 from trajlab.analysis.published.model_names import parameters_of
 
 ZERO_SHOT = ("piqa", "sciq", "arc_easy", "arc_challenge", "winogrande")
-"""Tasks whose mean accuracy stands for a Pythia checkpoint in methods.md §5."""
+"""Tasks whose mean accuracy stands for a Pythia checkpoint in docs/methods.md §5."""
 
 ACCURACIES = ("acc", "multiple_choice_grade", "accuracy")
 """Names under which harnesses store accuracy, in 0 to 1."""
@@ -27,7 +27,7 @@ def predictor_frame(
     """One row per checkpoint for `predictors`: model, parameters, step, tokens, ppl, accuracy (mean over ``tasks``).
 
     ``results`` is long: model, step, tokens, task, metric, value, with parameters where the model's name does not tell
-    them. Checkpoints before ``min_step`` are left out: methods.md §5 starts at 1000, where perplexity is off its initial
+    them. Checkpoints before ``min_step`` are left out: docs/methods.md §5 starts at 1000, where perplexity is off its initial
     plateau. Checkpoints that lack a task are left out with a warning that names them. Raises ValueError for duplicates
     (several numbers of shots in one table) and where nothing is left.
     """

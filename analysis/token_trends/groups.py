@@ -101,7 +101,7 @@ def double_descent(
     """The tokens upward in ``reference``, traced through all models; None where it has none.
 
     ``fall`` is peak ÷ last perplexity of the group less one, from ``start`` on: over 0 where a model learns again what it
-    had unlearned, the double descent of methods.md §5. ``ppl`` is as in `trace`; ``at`` places each model's checkpoints as
+    had unlearned, the double descent of docs/methods.md §5. ``ppl`` is as in `trace`; ``at`` places each model's checkpoints as
     ``at_C`` of `classify_trends` does. In the reference itself the group rises by selection, part of
     which is noise; the evidence is in the other models.
     """

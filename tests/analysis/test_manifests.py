@@ -11,7 +11,11 @@ from trajlab.analysis.manifests import averagers, mixture_family, position_weigh
 
 
 def trained(**config: Any) -> dict[str, Any]:
-    basis = {"data": {"unique_tokens": None, "context": 100}, "intervals": {"budget_tokens": 1000}, "run_keys": ["seed"]}
+    basis = {
+        "data": {"unique_tokens": None, "context": 100},
+        "intervals": {"budget_tokens": 1000},
+        "run_keys": ["seed"],
+    }
     return {"experiment": "any", "run": "seed=0", "seed": 0, "config": basis | config}
 
 

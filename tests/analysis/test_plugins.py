@@ -69,7 +69,10 @@ def test_a_section_from_outside_stands_last(install, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        ("gone = outside_analysis:gone", "gone = outside_analysis:gone .* of package outside-analysis .*AttributeError"),
+        (
+            "gone = outside_analysis:gone",
+            "gone = outside_analysis:gone .* of package outside-analysis .*AttributeError",
+        ),
         ("gone = not_there_at_all:section", "ModuleNotFoundError"),
         ("text = outside_analysis:CODE.__doc__", "is left out"),
         ("failing = outside_analysis:failing", "section failing .*ZeroDivisionError"),

@@ -256,7 +256,7 @@ class TestLmEval:
 
 
 class TestPublished:
-    """Known answers of methods.md §5 on published results."""
+    """Known answers of docs/methods.md §5 on published results."""
 
     def test_pythia_perplexity_predicts_and_size_adds_little(self, shared_data: Path) -> None:
         results = read_published(shared_data / "trajectories" / "pythia_zero_shot.csv.gz")
