@@ -4,9 +4,7 @@ import pandas as pd
 
 from trajlab.analysis.figures.temporal import live_forecasts
 from trajlab.analysis.load import Runs
-from trajlab.analysis.report import Section
-
-ORDER = 45
+from trajlab.analysis.report.section import Section
 
 
 def section(runs: Runs) -> Section | None:

@@ -7,10 +7,9 @@ from trajlab.analysis.figures.temporal import fitted_positions, forecast_curves,
 from trajlab.analysis.forecasting import FRACTIONS
 from trajlab.analysis.load import Runs
 from trajlab.analysis.position_law import PositionLosses, fit_position_law, position_losses
-from trajlab.analysis.report import Section
+from trajlab.analysis.report.section import Section
 from trajlab.analysis.temporal_law import ThinEvidence, fit_temporal_law, forecast
 
-ORDER = 40
 MIN_INTERVALS = 30
 """Below this many checkpoints a run is no temporal study, and the section stays away."""
 

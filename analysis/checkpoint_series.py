@@ -1,4 +1,4 @@
-"""Checkpoint series from a run store: which model, how large, how far along, what its probe tokens cost (methods.md §5).
+"""Checkpoint series from a run store: which model, how large, how far along, what its probe tokens cost (docs/methods.md §5).
 
 Shapes: M tokens, C checkpoints.
 """
@@ -8,16 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from trajlab.analysis.load import Runs
-from trajlab.analysis.token_trends import Array, nll_matrix
+from trajlab.analysis.manifests import parameters_by_run
+from trajlab.analysis.token_trends import nll_matrix
 
 COLUMNS = ["experiment", "model", "parameters", "step", "tokens", "ppl"]
-
-
-def parameters_by_run(runs: Runs) -> dict[tuple[str, str], float]:
-    """Parameter count of each (experiment, run) as its manifest states it; NaN where it doesn't."""
-    return {(m["experiment"], m["run"]): float(m.get("parameters") or np.nan) for m in runs.manifests}
 
 
 def series_frame(runs: Runs, split: str | None = None) -> pd.DataFrame:
@@ -28,7 +25,7 @@ def series_frame(runs: Runs, split: str | None = None) -> pd.DataFrame:
     """
     raw = runs.intervals[runs.intervals["variant"] == "raw"]
     raw = raw[raw["split"] == (split or raw["split"].iloc[0])].rename(columns={"run": "model"})
-    sizes = parameters_by_run(runs)
+    sizes = parameters_by_run(runs.manifests)
     keys = zip(raw["experiment"], raw["model"], strict=True)
     raw = raw.assign(parameters=[sizes.get(key, np.nan) for key in keys])
     return raw[[*COLUMNS, *(c for c in ("bits_per_byte",) if c in raw)]].reset_index(drop=True)
@@ -52,8 +49,8 @@ class ProbedRun:
     experiment: str
     model: str
     parameters: float
-    nll_MC: Array
-    tokens_C: Array
+    nll_MC: NDArray[np.float64]
+    tokens_C: NDArray[np.float64]
     """Tokens that the model has seen."""
     probes: pd.DataFrame
     """What the probes are, a row each in order; empty where table `probes` is absent."""
@@ -76,7 +73,7 @@ def probed_runs(runs: Runs) -> list[ProbedRun]:
     """
     if runs.tokens.empty:
         return []
-    table, probes, sizes = runs.tokens, runs.table("probes"), parameters_by_run(runs)
+    table, probes, sizes = runs.tokens, runs.table("probes"), parameters_by_run(runs.manifests)
     table = table[table["variant"] == "raw"] if "variant" in table else table
     found = []
     for (experiment, run), frame in table.groupby(["experiment", "run"], sort=False):

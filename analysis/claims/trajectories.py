@@ -1,6 +1,6 @@
 """The claims of the study of checkpoint series, each against what the runs at hand say (Xia et al. 2023, arXiv 2212.09803).
 
-`series_claims` answers for those claims whose tables are there. The models at hand are not the published ones: a verdict
+`series_claims` answers for those claims whose tables are there, `table` in the columns of `trajlab.analysis.claims`. The models at hand are not the published ones: a verdict
 says whether the same pattern stands here, not whether the published number was right.
 """
 
@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trajlab.analysis.checkpoint_frames import ProbedRun, parameters_by_run, probed_runs
+from trajlab.analysis.checkpoint_series import ProbedRun, probed_runs
+from trajlab.analysis.claims.claim_set import ClaimSet
 from trajlab.analysis.load import Runs
+from trajlab.analysis.manifests import parameters_by_run
 from trajlab.analysis.task_curves import mean_over_tasks, r_squared, runs_frame
 from trajlab.analysis.token_trends import classify_trends
 
@@ -22,6 +24,14 @@ CHANCE = 0.025
 """Share of tokens that a two-sided test at 5 % calls upward where there is no trend."""
 LITTLE = 0.01
 """A gain in R² that counts as nothing **(ours)**."""
+
+
+def table(runs: Runs) -> pd.DataFrame:
+    """A row per claim whose tables are there; where runs of several experiments are given, each claim names its own."""
+    found = series_claims(runs)
+    if len(set(found["experiment"])) > 1:
+        found["claim"] = found["experiment"] + ": " + found["claim"]
+    return found
 
 
 def series_claims(runs: Runs, n_bootstrap: int = 500, seed: int = 0) -> pd.DataFrame:
@@ -121,7 +131,7 @@ def _sequence_claims(runs: Runs, n: int, rng: np.random.Generator) -> Iterator[t
     table = runs.table("sequences")
     if table.empty:
         return
-    sizes = parameters_by_run(runs)
+    sizes = parameters_by_run(runs.manifests)
     noisy = table[table["kind"].isin(["random", "contradicted"])]
     for (experiment, kind, level), own in noisy.groupby(["experiment", "kind", "level"], dropna=False):
         slope, slopes = _slopes_on_size(own, sizes, n, rng)
@@ -177,3 +187,11 @@ def _bootstrap(
 def _verdict(low: float, high: float) -> str:
     """Of a claim that a quantity is over 0."""
     return "agrees" if low > 0 else "disagrees" if high < 0 else "undecided"
+
+
+CLAIMS = ClaimSet(
+    study="trajectories",
+    source="Training trajectories across scales (Xia et al. 2023, arXiv 2212.09803)",
+    table=table,
+    reading="Intervals are 95 % bootstrap intervals; agrees and disagrees: the interval lies on one side.",
+)
