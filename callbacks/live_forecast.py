@@ -14,21 +14,10 @@ from trajlab.evaluation.accumulators import PositionSums
 from trajlab.evaluation.context import RunCallback
 from trajlab.evaluation.engine import RAW
 from trajlab.protocols import Interval
+from trajlab.store.tables import FORECASTS
 
 BASELINES = (PowerLaw, ReciprocalLaw, LogarithmicLaw, AnnealingLaw)
 """The multi-power law's fit takes seconds, which a report has and a training run has not."""
-SCHEMA = pa.schema(
-    {
-        "variant": pa.string(),
-        "split": pa.string(),
-        "law": pa.string(),
-        "target_tokens": pa.int64(),
-        "forecast": pa.float64(),
-        "low": pa.float64(),
-        "high": pa.float64(),
-        "refused": pa.string(),
-    }
-)
 
 
 class LiveForecast(RunCallback):
@@ -81,15 +70,15 @@ class LiveForecast(RunCallback):
     def rows(self) -> pa.Table:
         """A row a law where a forecast is due; none at the last interval, when the truth is known."""
         if self._interval is None or self._sums is None:
-            return SCHEMA.empty_table()
+            return FORECASTS.rows.empty_table()
         sums = self._sums.compute()
         self._tokens.append(self._interval.tokens)
         self._losses.append((sums["nll_sum"] / sums["count"]).tolist())
         if self._interval.index >= len(self.run.schedule) - 1:
             self._withdraw()
-            return SCHEMA.empty_table()
+            return FORECASTS.rows.empty_table()
         if self._interval.index % self.every or self._interval.index == 0:
-            return SCHEMA.empty_table()
+            return FORECASTS.rows.empty_table()
         return self._forecast()
 
     def _forecast(self) -> pa.Table:
@@ -105,7 +94,7 @@ class LiveForecast(RunCallback):
             }
             for p in projections
         ]  # fmt: skip
-        return pa.Table.from_pylist(rows, schema=SCHEMA)
+        return pa.Table.from_pylist(rows, schema=FORECASTS.rows)
 
     def _learning_rates(self, tokens_K: np.ndarray) -> np.ndarray | None:
         """At some tokens; None for a module whose schedule isn't known. The first step's at initialisation."""

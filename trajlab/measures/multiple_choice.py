@@ -23,17 +23,7 @@ from trajlab.checkpoints.checkpoint_model import CheckpointModel
 from trajlab.data.documents import EvaluationText, tokenize
 from trajlab.errors import UserError
 from trajlab.rng import seed_of
-
-SCHEMA = pa.schema(
-    {
-        "task": pa.string(),
-        "metric": pa.string(),
-        "value": pa.float64(),
-        "stderr": pa.float64(),
-        "n": pa.int64(),
-        "shots": pa.int64(),
-    }
-)
+from trajlab.store.tables import TASKS
 
 
 @dataclass(frozen=True)
@@ -146,7 +136,7 @@ class MultipleChoice:
     def rows(self, model: CheckpointModel) -> pa.Table:
         """Three rows a task."""
         rows = [row for task in self._tasks for row in self._measure(task, model)]
-        return pa.Table.from_pylist(rows, schema=SCHEMA)
+        return pa.Table.from_pylist(rows, schema=TASKS.rows)
 
     def _measure(self, task: Task, model: CheckpointModel) -> Iterator[dict[str, Any]]:
         shots, asked = split_shots(task, self.shots, self.seed, self.limit)
