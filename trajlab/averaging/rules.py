@@ -181,7 +181,9 @@ def ema(
         raise ValueError(f"decay must be in [0, 1), got {decay}")
     if every_steps is None and every_tokens is None:
         every_steps = 1
-    return Averager(name or f"ema{decay:g}", Exponential(decay, warmup), *_cadence(every_tokens, every_steps), start, "ema")
+    return Averager(
+        name or f"ema{decay:g}", Exponential(decay, warmup), *_cadence(every_tokens, every_steps), start, "ema"
+    )
 
 
 def swa(
@@ -207,7 +209,9 @@ def merge(
     def profile(n: int) -> list[float]:
         return merging_weights(decay_weights(decay, n - 1))
 
-    return Averager(name or f"merge{k}_{decay}", Window(k, profile), *_cadence(every_tokens, every_steps), start, "merge")
+    return Averager(
+        name or f"merge{k}_{decay}", Window(k, profile), *_cadence(every_tokens, every_steps), start, "merge"
+    )
 
 
 def _cadence(every_tokens: int | None, every_steps: int | None) -> tuple[int, str]:

@@ -48,7 +48,9 @@ def weight_files(path: Path, *, pickles: bool = True) -> list[Path]:
         found = sorted(path.glob(pattern))
         if len(found) > 1 and path / usual not in found:
             names = ", ".join(f.name for f in found[:3])
-            raise UserError(f"{path} holds several weight files and no index ({names}, …); add the index, or merge them")
+            raise UserError(
+                f"{path} holds several weight files and no index ({names}, …); add the index, or merge them"
+            )
         if found:
             return [path / usual] if path / usual in found else found
     if pickles:
@@ -151,7 +153,9 @@ def write_weights(file: Path, weights: Mapping[str, Tensor], metadata: Mapping[s
 def write_header(opened: BinaryIO, header: Mapping[str, Any]) -> int:
     """Write a header, its metadata sorted, so that the data start at a multiple of eight bytes; where they start."""
     metadata = {METADATA: dict(sorted(header[METADATA].items()))} if METADATA in header else {}
-    text = json.dumps({**metadata, **{k: v for k, v in header.items() if k != METADATA}}, separators=(",", ":")).encode()
+    text = json.dumps(
+        {**metadata, **{k: v for k, v in header.items() if k != METADATA}}, separators=(",", ":")
+    ).encode()
     text += b" " * (-len(text) % 8)
     opened.write(len(text).to_bytes(8, "little") + text)
     return 8 + len(text)

@@ -168,6 +168,8 @@ class CheckpointModelConfig:
     """The model's name, where code that comes with it may be run; None: never."""
     series: DictConfig
     """What lists and brings the checkpoints (trajlab.checkpoints.sources)."""
+    model_class: str | None = None
+    """The class that a run of trajlab trained, where it is neither trajlab's own nor one of transformers."""
 
 
 @dataclass(frozen=True, kw_only=True)

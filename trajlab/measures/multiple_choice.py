@@ -224,7 +224,7 @@ def row_likelihoods(model: CheckpointModel, rows: Sequence[Row], batch: int = 16
     cache = None
     if shared:
         prefix_1P = torch.tensor([rows[0].ids[:shared]], device=device)
-        cache = model.model.hf(input_ids=prefix_1P, use_cache=True).past_key_values
+        cache = model.hf(input_ids=prefix_1P, use_cache=True).past_key_values
     order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
     sums, counts = np.zeros(len(rows)), np.zeros(len(rows))
     for first in range(0, len(order), batch):
@@ -251,6 +251,6 @@ def _suffix_logp(
         own.batch_repeat_interleave(len(rows))
         seen = torch.ones(len(rows), shared + T, dtype=torch.int64, device=device)
         options = {"use_cache": True, "past_key_values": own, "attention_mask": seen}
-    logits_RTV = model.model.hf(input_ids=ids_RS[:, :-1].to(device), **options).logits
+    logits_RTV = model.hf(input_ids=ids_RS[:, :-1].to(device), **options).logits
     nll_RT = F.cross_entropy(logits_RTV.float().transpose(1, 2), ids_RS[:, 1:].to(logits_RTV.device), reduction="none")
     return -nll_RT.double().cpu(), mask_RT

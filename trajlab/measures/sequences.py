@@ -179,7 +179,7 @@ def generate_mixture(
     for _ in range(new_tokens):
         probabilities = []
         for number, model in enumerate((small, large)):
-            out = model.model.hf(
+            out = model.hf(
                 input_ids=step_BT.to(next(model.model.parameters()).device),
                 past_key_values=caches[number],
                 use_cache=True,

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from trajlab.config.schema import POSITION_WEIGHTINGS, weighted_positions
+from trajlab.config.technical import FORMERLY
 from trajlab.errors import UserError
 from trajlab.store.run_store import RunStore
 
@@ -92,8 +93,16 @@ def _mixtures(plain: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def stored_config(manifest: Mapping[str, Any]) -> DictConfig:
-    """A stored configuration to read from. What looks like an interpolation in it stays the text that it is."""
-    config = OmegaConf.create(_literal(manifest["config"]))
+    """A stored configuration to read from, keys that are younger than the run as the run behaved (`FORMERLY`).
+
+    What looks like an interpolation in it stays the text that it is.
+    """
+    plain = _literal(manifest["config"])
+    for key, value in FORMERLY.items():
+        section, name = key.split(".")
+        if isinstance(plain.get(section), dict):
+            plain[section].setdefault(name, value)
+    config = OmegaConf.create(plain)
     assert isinstance(config, DictConfig)
     return config
 

@@ -218,7 +218,7 @@ def _open(model: CheckpointModelConfig, trainer: TrainerConfig, folder: Path, to
     device = "cuda" if trainer.accelerator == "auto" and torch.cuda.is_available() else "cpu"
     return CheckpointModel.open(
         folder, tokenizer, dtype=model.dtype, device=DEVICES.get(trainer.accelerator, device),
-        device_map=model.device_map, remote_code=model.remote_code is not None,
+        device_map=model.device_map, remote_code=model.remote_code is not None, model_class=model.model_class,
     )  # fmt: skip
 
 

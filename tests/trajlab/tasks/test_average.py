@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.conftest import MICRO, run_here
 from trajlab.analysis.load import load_runs
-from trajlab.checkpoints.convert import load_snapshot
+from trajlab.checkpoints.snapshots import load_snapshot
 from trajlab.errors import UserError
 from trajlab.tasks.average import local_series
 
