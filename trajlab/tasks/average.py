@@ -19,6 +19,7 @@ from torch import Tensor
 from trajlab import averaging
 from trajlab.averaging import Averager
 from trajlab.averaging.over_files import average_series
+from trajlab.checkpoints.snapshots import load_tied
 from trajlab.checkpoints.weights import read_weights
 from trajlab.config.parse import parse
 from trajlab.config.schema import AverageConfig, DataConfig, IntervalsConfig, TokenizerConfig, TrainerConfig
@@ -156,7 +157,8 @@ class _RunEvaluation:
         self.model = cast(
             Any, rebuild(described, (asked.get("model") or {}).get("_target_"), f"{run}/{layout.MANIFEST}")
         )
-        engine = EvaluationEngine(data.splits, checked.trainer.evaluation_batch_windows)
+        self.batch_windows = checked.trainer.evaluation_batch_windows
+        engine = EvaluationEngine(data.splits, self.batch_windows)
         position = TokenDataModule(data, checked.seed, checked.data.windows_per_step).interval_position
         self.context = RunContext(self.store, schedule, engine, position, data.token_bytes_V)
         self.consumers = list(stored_consumers(manifest["config"].get("callbacks") or {}, asked.get("callbacks", {})))
@@ -171,8 +173,14 @@ class _RunEvaluation:
             interval = self.context.due(step)
             if interval is None:
                 continue  # a snapshot between two marks has no row to stand beside
-            weights = _OneVariant(self.variant, read_weights(path))
-            tables = self.context.engine.evaluate(interval, self.model, self.consumers, [weights], raw=False)
+            state = read_weights(path)
+            load_tied(self.model, state, str(path))  # for the buffers, which are no weights of a variant
+            names = {name for name, _ in self.model.named_parameters()}
+            weights = _OneVariant(self.variant, {n: t for n, t in state.items() if n in names})
+            engine = EvaluationEngine(
+                self.context.engine.splits, self.batch_windows
+            )  # keeps no replica of former buffers
+            tables = engine.evaluate(interval, self.model, self.consumers, [weights], raw=False)
             for table, rows in tables.items():
                 self.store.write(table, interval, rows, suffix=self.variant)
         say(f"{self.store.folder}: {len(paths)} averages evaluated as variant {self.variant}")
