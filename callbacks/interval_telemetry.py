@@ -12,6 +12,7 @@ from torch import Tensor
 from trajlab.evaluation.accumulators import NllSums
 from trajlab.evaluation.context import RunCallback
 from trajlab.protocols import Interval, LossConsumer, WeightVariants
+from trajlab.store.tables import INTERVALS
 
 
 class IntervalTelemetry(RunCallback):
@@ -121,7 +122,7 @@ class IntervalTelemetry(RunCallback):
             **{k: self._last.get(k) for k in ("train_loss", "grad_norm", "lr", "seconds_train", "tokens_per_second")},
             "seconds_eval": time.perf_counter() - self._evaluation_started,
         }
-        return pa.Table.from_pylist([row], schema=SCHEMA)
+        return pa.Table.from_pylist([row], schema=INTERVALS.rows)
 
     # ---- a checkpoint may fall inside an interval
 
@@ -133,28 +134,3 @@ class IntervalTelemetry(RunCallback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with it."""
         self._train = dict(state_dict["train"])
-
-
-SCHEMA = pa.schema(
-    {
-        "variant": pa.string(),
-        "split": pa.string(),
-        "mark_tokens": pa.int64(),
-        "epoch": pa.float64(),
-        "unique_tokens": pa.int64(),
-        "nll_sum": pa.float64(),
-        "nll_sq_sum": pa.float64(),
-        "token_count": pa.int64(),
-        "window_nll": pa.list_(pa.float64()),
-        "byte_count": pa.int64(),
-        "loss": pa.float64(),
-        "ppl": pa.float64(),
-        "bits_per_byte": pa.float64(),
-        "train_loss": pa.float64(),
-        "grad_norm": pa.float64(),
-        "lr": pa.float64(),
-        "seconds_train": pa.float64(),
-        "tokens_per_second": pa.float64(),
-        "seconds_eval": pa.float64(),
-    }
-)

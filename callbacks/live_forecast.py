@@ -14,19 +14,7 @@ from trajlab.evaluation.accumulators import PositionSums
 from trajlab.evaluation.context import RunCallback
 from trajlab.evaluation.engine import RAW
 from trajlab.protocols import Interval
-
-SCHEMA = pa.schema(
-    {
-        "variant": pa.string(),
-        "split": pa.string(),
-        "law": pa.string(),
-        "target_tokens": pa.int64(),
-        "forecast": pa.float64(),
-        "low": pa.float64(),
-        "high": pa.float64(),
-        "refused": pa.string(),
-    }
-)
+from trajlab.store.tables import FORECASTS
 
 
 class LiveForecast(RunCallback):
@@ -79,15 +67,15 @@ class LiveForecast(RunCallback):
     def rows(self) -> pa.Table:
         """One row per law where a forecast is due; none at the last interval, when the truth is known."""
         if self._interval is None or self._sums is None:
-            return SCHEMA.empty_table()
+            return FORECASTS.rows.empty_table()
         sums = self._sums.compute()
         self._tokens.append(self._interval.tokens)
         self._losses.append((sums["nll_sum"] / sums["count"]).tolist())
         if self._interval.index >= len(self.run.schedule) - 1:
             self._withdraw()
-            return SCHEMA.empty_table()
+            return FORECASTS.rows.empty_table()
         if self._interval.index % self.every or self._interval.index == 0:
-            return SCHEMA.empty_table()
+            return FORECASTS.rows.empty_table()
         return self._forecast()
 
     def _forecast(self) -> pa.Table:
@@ -99,7 +87,7 @@ class LiveForecast(RunCallback):
         self._publish(projections)
         same = {"variant": RAW, "split": self._split, "target_tokens": marks[-1]}
         rows = [{**same, "law": p.law, **_at_the_end(p), "refused": p.refused or None} for p in projections]
-        return pa.Table.from_pylist(rows, schema=SCHEMA)
+        return pa.Table.from_pylist(rows, schema=FORECASTS.rows)
 
     def _learning_rates(self, tokens_K: np.ndarray) -> np.ndarray | None:
         """At some tokens; None for a module whose schedule isn't known. The first step's at initialisation."""

@@ -8,16 +8,7 @@ from torch import distributed as dist
 
 from trajlab.evaluation.context import RunCallback
 from trajlab.protocols import Interval
-
-SCHEMA = pa.schema(
-    {
-        "variant": pa.string(),
-        "split": pa.string(),
-        "block": pa.int64(),
-        "windows": pa.int64(),
-        "nll_sum": pa.list_(pa.float64()),
-    }
-)
+from trajlab.store.tables import POSITION_BLOCKS
 
 
 class PositionBlocks(RunCallback):
@@ -50,7 +41,7 @@ class PositionBlocks(RunCallback):
     def rows(self) -> pa.Table:
         """One row a block; none for a split that is not recorded."""
         if not self._nll_BT:
-            return SCHEMA.empty_table()
+            return POSITION_BLOCKS.rows.empty_table()
         nll_WT = _gathered(torch.cat(self._nll_BT)).double().numpy()
         pieces = [p for p in np.array_split(nll_WT, self.blocks) if len(p)]
         rows = [
@@ -63,7 +54,7 @@ class PositionBlocks(RunCallback):
             }
             for i, piece_WT in enumerate(pieces)
         ]
-        return pa.Table.from_pylist(rows, schema=SCHEMA)
+        return pa.Table.from_pylist(rows, schema=POSITION_BLOCKS.rows)
 
 
 def _gathered(nll_WT: Tensor) -> Tensor:

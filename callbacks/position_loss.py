@@ -6,6 +6,7 @@ from torch import Tensor
 from trajlab.evaluation.accumulators import PositionSums
 from trajlab.evaluation.context import RunCallback
 from trajlab.protocols import Interval
+from trajlab.store.tables import POSITIONS
 
 
 class PositionLoss(RunCallback):
@@ -39,13 +40,10 @@ class PositionLoss(RunCallback):
         """One row a position; none for a split that is not recorded."""
         sums = {k: v.numpy() for k, v in self._sums.compute().items()} if self._sums else {}
         positions = len(sums["count"]) if sums else 0
-        return pa.table(
-            {
-                "variant": pa.array([self._variant] * positions, pa.string()),
-                "split": pa.array([self._split] * positions, pa.string()),
-                "position": pa.array(range(1, positions + 1), pa.int64()),
-                "nll_sum": pa.array(sums.get("nll_sum", []), pa.float64()),
-                "nll_sq_sum": pa.array(sums.get("nll_sq_sum", []), pa.float64()),
-                "count": pa.array(sums.get("count", []), pa.int64()),
-            }
-        )
+        columns = {
+            "variant": [self._variant] * positions,
+            "split": [self._split] * positions,
+            "position": range(1, positions + 1),
+            **{name: sums.get(name, []) for name in ("nll_sum", "nll_sq_sum", "count")},
+        }
+        return pa.table([pa.array(columns[f.name], f.type) for f in POSITIONS.rows], schema=POSITIONS.rows)

@@ -7,17 +7,7 @@ import lightning as L
 import pyarrow as pa
 
 from trajlab.evaluation.context import RunCallback
-
-SCHEMA = pa.schema(
-    {
-        "step": pa.int64(),
-        "tokens": pa.int64(),
-        "train_loss": pa.float64(),
-        "grad_norm": pa.float64(),
-        "lr": pa.float64(),
-        "seconds": pa.float64(),
-    }
-)
+from trajlab.store.tables import STEPS
 
 
 class StepTelemetry(RunCallback):
@@ -46,7 +36,7 @@ class StepTelemetry(RunCallback):
         )
         if (interval := self.run.due(step)) is not None:
             if trainer.is_global_zero:
-                self.run.store.write("steps", interval, pa.Table.from_pylist(self._rows, schema=SCHEMA))
+                self.run.store.write("steps", interval, pa.Table.from_pylist(self._rows, schema=STEPS.rows))
             self._rows = []
 
     def state_dict(self) -> dict[str, Any]:

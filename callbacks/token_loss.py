@@ -17,6 +17,7 @@ from trajlab.evaluation.context import RunCallback
 from trajlab.evaluation.engine import share, target_mask
 from trajlab.protocols import Interval
 from trajlab.rng import seed_of
+from trajlab.store.tables import PROBES, TOKENS
 
 
 class ProbeLosses(Metric):
@@ -85,14 +86,10 @@ class TokenLoss(RunCallback):
         """One row a probe; none for other splits."""
         nll_M = self._losses.compute().numpy() if self._recording else np.empty(0, np.float32)
         count = len(nll_M)
-        return pa.table(
-            {
-                "variant": pa.array([self._variant] * count, pa.string()),
-                "split": pa.array([self.split] * count, pa.string()),
-                "probe": pa.array(np.arange(count), pa.int64()),
-                "nll": pa.array(nll_M, pa.float32()),
-            }
-        )
+        columns = {
+            "variant": [self._variant] * count, "split": [self.split] * count, "probe": np.arange(count), "nll": nll_M,
+        }  # fmt: skip
+        return pa.table([pa.array(columns[f.name], f.type) for f in TOKENS.rows], schema=TOKENS.rows)
 
     # ---- the probe set
 
@@ -124,20 +121,15 @@ class TokenLoss(RunCallback):
         digest = hashlib.blake2b(np.stack([chosen, ids]).astype(np.int64).tobytes(), digest_size=12).hexdigest()
         self._refuse_other_set(digest)
         texts = self.run.token_texts(ids) if self.run.token_texts else [None] * len(ids)
-        rows: dict[str, Any] = {
-            "split": pa.array([self.split] * len(ids), pa.string()),
-            "probe": pa.array(np.arange(len(ids)), pa.int64()),
-            "window": pa.array(window, pa.int64()),
-            "position": pa.array(position + 1, pa.int64()),
-            "token_id": pa.array(ids, pa.int64()),
-            "token": pa.array(texts, pa.string()),
-            "frequency": pa.array(frequency_V[ids], pa.int64()),
-            "fingerprint": pa.array([digest] * len(ids), pa.string()),
-        }
-        self.run.store.write("probes", Interval(0, 0, 0, 0), pa.table(rows))
+        columns: dict[str, Any] = {
+            "split": [self.split] * len(ids), "probe": np.arange(len(ids)), "window": window, "position": position + 1,
+            "token_id": ids, "token": texts, "frequency": frequency_V[ids], "fingerprint": [digest] * len(ids),
+        }  # fmt: skip
+        rows = pa.table([pa.array(columns[f.name], f.type) for f in PROBES.rows], schema=PROBES.rows)
+        self.run.store.write(PROBES.name, Interval(0, 0, 0, 0), rows)
 
     def _refuse_other_set(self, digest: str) -> None:
-        stored = self.run.store.read("probes", ["fingerprint"])
+        stored = self.run.store.read(PROBES.name, ["fingerprint"])
         if stored is not None and len(stored) and stored["fingerprint"][0].as_py() != digest:
             raise UserError(
                 f"{self.run.store.folder}: the probe set is another one than before (other text, tokenizer or windows); "

@@ -13,10 +13,11 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
+from trajlab.checkpoints.convert import open_folder
 from trajlab.data.documents import DocumentWindows, TokenizedText, tokenize
 from trajlab.errors import UserError
 from trajlab.evaluation.nll import token_losses
@@ -47,18 +48,21 @@ class DocumentLoss:
 class CheckpointModel(L.LightningModule):
     """A wrapped transformers model and its tokenizer, for evaluation alone."""
 
-    def __init__(self, model: HFModel, tokenizer: Any) -> None:
+    def __init__(self, model: nn.Module, tokenizer: Any) -> None:
         super().__init__()
-        self.model = model.eval()
+        self.model: Any = model.eval()
+        """A `trajlab.protocols.CausalLM`: one of transformers, or what a run of trajlab trained."""
         self.tokenizer = tokenizer
-        _refuse_foreign_tokenizer(model, tokenizer)
+        _refuse_foreign_tokenizer(self.model, tokenizer)
 
     @classmethod
     def open(
         cls, folder: Path | str, tokenizer: Any = None, *, dtype: str = "float32", device: str = "cpu",
-        device_map: str | None = None, remote_code: bool = False,
+        device_map: str | None = None, remote_code: bool = False, model_class: str | None = None,
     ) -> "CheckpointModel":  # fmt: skip
         """The checkpoint in a folder; ``tokenizer`` None: the folder's own.
+
+        ``model_class`` is the class of a run's model that is neither trajlab's own nor one of transformers.
 
         Raises UserError where the folder can't be opened, needs code of its own, or doesn't fit the tokenizer.
         """
@@ -68,11 +72,25 @@ class CheckpointModel(L.LightningModule):
             raise UserError(f"model.device_map={device_map} needs the package accelerate; install it, or write null")
         if dtype not in DTYPES:
             raise UserError(f"model.dtype={dtype!r} must be one of {', '.join(DTYPES)}")
+        if (own := open_folder(Path(folder), model_class)) is not None:
+            if device_map is not None:
+                raise UserError(f"model.device_map={device_map} is for models of transformers; write null for {folder}")
+            return cls(own.to(device=device, dtype=_dtype(dtype)), tokenizer)
         hf = _from_pretrained(
             AutoModelForCausalLM, folder, dtype=DTYPES[dtype], device_map=device_map, trust_remote_code=remote_code
         )
         model = HFModel(hf)
         return cls(model if device_map else model.to(device), tokenizer)
+
+    @property
+    def hf(self) -> Any:
+        """The model of transformers, for what needs its interface. Raises UserError where it is a run's own model."""
+        if not isinstance(self.model, HFModel):
+            raise UserError(
+                f"{type(self.model).__name__} is no model of transformers: its losses can be measured, but no task.tasks and no "
+                "mixtures; write task.tasks=[]"
+            )
+        return self.model.hf
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """Logits (B, T, V)."""
@@ -100,7 +118,7 @@ class CheckpointModel(L.LightningModule):
 
     def context(self, asked: int | None) -> int:
         """The context to use. Raises UserError for one that the model has no positions for."""
-        longest = self.model.longest
+        longest = getattr(self.model, "longest", None)
         if asked and longest and asked > longest:
             raise UserError(f"evaluation.context={asked} is more than the {longest} positions that the model takes")
         return asked or longest or 2048
@@ -142,7 +160,13 @@ def _from_pretrained(kind: Any, source: Path | str, **options: Any) -> Any:
         raise UserError(f"{source}: no {what} can be opened there ({type(e).__name__}: {said})") from e
 
 
-def _refuse_foreign_tokenizer(model: HFModel, tokenizer: Any) -> None:
+def _dtype(name: str) -> torch.dtype | None:
+    """None, for ``auto``: as stored."""
+    dtype = DTYPES[name]
+    return dtype if isinstance(dtype, torch.dtype) else None
+
+
+def _refuse_foreign_tokenizer(model: Any, tokenizer: Any) -> None:
     largest = max(tokenizer.get_vocab().values(), default=-1)
     if largest >= model.vocab_size:
         raise UserError(

@@ -16,6 +16,12 @@ POSITION_WEIGHTINGS = {"none": (0.0, 0.0), "head": (0.0, 0.1), "body": (0.1, 0.9
 """The share of the context, from and to, whose training loss is scaled (arXiv 2404.17785)."""
 
 
+def weighted_positions(weighting: str, context: int) -> range:
+    """The positions of a context, from 1, that a weighting names. Raises KeyError for another name."""
+    start, end = (round(share * context) for share in POSITION_WEIGHTINGS[weighting])
+    return range(start + 1, end + 1)
+
+
 def at_least(low: float, default: Any = MISSING) -> Any:
     """A field with a smallest value."""
     return field(default=default, metadata={"low": low})
@@ -162,6 +168,8 @@ class CheckpointModelConfig:
     """The model's name, where code that comes with it may be run; None: never."""
     series: DictConfig
     """What lists and brings the checkpoints (trajlab.checkpoints.sources)."""
+    model_class: str | None = None
+    """The class that a run of trajlab trained, where it is neither trajlab's own nor one of transformers."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from trajlab.checkpoints.checkpoint_model import CheckpointModel
 from trajlab.data.documents import EvaluationText
 from trajlab.errors import UserError
-from trajlab.measures.multiple_choice import SCHEMA
+from trajlab.store.tables import TASKS
 
 
 class HarnessTasks:
@@ -32,11 +32,11 @@ class HarnessTasks:
 
     def rows(self, model: CheckpointModel) -> pa.Table:
         """A row for every number that a task reports."""
-        wrapped = self._wrapper(pretrained=model.model.hf, tokenizer=model.tokenizer, batch_size=self.batch)
+        wrapped = self._wrapper(pretrained=model.hf, tokenizer=model.tokenizer, batch_size=self.batch)
         results = self._evaluator.simple_evaluate(
             model=wrapped, tasks=self.tasks, num_fewshot=self.shots, limit=self.limit
         )
-        return pa.Table.from_pylist(list(harness_rows(results)), schema=SCHEMA)
+        return pa.Table.from_pylist(list(harness_rows(results)), schema=TASKS.rows)
 
 
 def harness_rows(results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

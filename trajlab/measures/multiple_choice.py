@@ -23,17 +23,7 @@ from trajlab.checkpoints.checkpoint_model import CheckpointModel
 from trajlab.data.documents import EvaluationText, tokenize
 from trajlab.errors import UserError
 from trajlab.rng import seed_of
-
-SCHEMA = pa.schema(
-    {
-        "task": pa.string(),
-        "metric": pa.string(),
-        "value": pa.float64(),
-        "stderr": pa.float64(),
-        "n": pa.int64(),
-        "shots": pa.int64(),
-    }
-)
+from trajlab.store.tables import TASKS
 
 
 @dataclass(frozen=True)
@@ -146,7 +136,7 @@ class MultipleChoice:
     def rows(self, model: CheckpointModel) -> pa.Table:
         """Three rows a task."""
         rows = [row for task in self._tasks for row in self._measure(task, model)]
-        return pa.Table.from_pylist(rows, schema=SCHEMA)
+        return pa.Table.from_pylist(rows, schema=TASKS.rows)
 
     def _measure(self, task: Task, model: CheckpointModel) -> Iterator[dict[str, Any]]:
         shots, asked = split_shots(task, self.shots, self.seed, self.limit)
@@ -234,7 +224,7 @@ def row_likelihoods(model: CheckpointModel, rows: Sequence[Row], batch: int = 16
     cache = None
     if shared:
         prefix_1P = torch.tensor([rows[0].ids[:shared]], device=device)
-        cache = model.model.hf(input_ids=prefix_1P, use_cache=True).past_key_values
+        cache = model.hf(input_ids=prefix_1P, use_cache=True).past_key_values
     order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
     sums, counts = np.zeros(len(rows)), np.zeros(len(rows))
     for first in range(0, len(order), batch):
@@ -261,6 +251,6 @@ def _suffix_logp(
         own.batch_repeat_interleave(len(rows))
         seen = torch.ones(len(rows), shared + T, dtype=torch.int64, device=device)
         options = {"use_cache": True, "past_key_values": own, "attention_mask": seen}
-    logits_RTV = model.model.hf(input_ids=ids_RS[:, :-1].to(device), **options).logits
+    logits_RTV = model.hf(input_ids=ids_RS[:, :-1].to(device), **options).logits
     nll_RT = F.cross_entropy(logits_RTV.float().transpose(1, 2), ids_RS[:, 1:].to(logits_RTV.device), reduction="none")
     return -nll_RT.double().cpu(), mask_RT

@@ -35,9 +35,10 @@ from trajlab.measures.multiple_choice import MultipleChoice
 from trajlab.protocols import LossConsumer
 from trajlab.store.manifest import manifest_entries, now, refuse_other_data
 from trajlab.store.run_store import RunStore
+from trajlab.store.tables import CHECKPOINTS
 from trajlab.terminal import say
 
-DONE = "checkpoints"
+DONE = CHECKPOINTS.name
 """The table whose row says that a checkpoint is done."""
 
 BACKENDS = {"bigbench": MultipleChoice, "lm_eval": HarnessTasks}
@@ -96,6 +97,7 @@ def _evaluate(config: DictConfig, checked: EvaluateConfig, store: RunStore, plai
         for checkpoint, folder in coming:
             if job is None:
                 job = _begin(config, checked, store, plain, threads, text, checkpoints, folder)
+                store.update_manifest(averagers=[a.facts(None) for a in averagers])
                 job.averages = SeriesAverages(averagers, checkpoints)
             job.visit(
                 checkpoint,
@@ -216,7 +218,7 @@ def _open(model: CheckpointModelConfig, trainer: TrainerConfig, folder: Path, to
     device = "cuda" if trainer.accelerator == "auto" and torch.cuda.is_available() else "cpu"
     return CheckpointModel.open(
         folder, tokenizer, dtype=model.dtype, device=DEVICES.get(trainer.accelerator, device),
-        device_map=model.device_map, remote_code=model.remote_code is not None,
+        device_map=model.device_map, remote_code=model.remote_code is not None, model_class=model.model_class,
     )  # fmt: skip
 
 
@@ -267,7 +269,7 @@ class _Evaluation:
             "seconds_load": loaded - started,
             "seconds_eval": time.perf_counter() - loaded,
         }
-        self.store.write(DONE, checkpoint.interval, pa.Table.from_pylist([row], schema=DONE_SCHEMA))
+        self.store.write(DONE, checkpoint.interval, pa.Table.from_pylist([row], schema=CHECKPOINTS.rows))
         self._tell(checkpoint, place, tables, row)
 
     def _score(self, checkpoint: Checkpoint, model: CheckpointModel) -> dict[str, pa.Table]:
@@ -291,19 +293,6 @@ class _Evaluation:
                 f"warning: {checkpoint.revision} has the very weights of {row['same_weights_as']} "
                 f"[{row['weights_hash']}]: one of the two is wrong at its source"
             )
-
-
-DONE_SCHEMA = pa.schema(
-    {
-        "revision": pa.string(),
-        "weights_hash": pa.string(),
-        "same_weights_as": pa.string(),
-        "parameters": pa.int64(),
-        "weights_bytes": pa.int64(),
-        "seconds_load": pa.float64(),
-        "seconds_eval": pa.float64(),
-    }
-)
 
 
 def _done_rows(store: RunStore) -> list[dict[str, Any]]:

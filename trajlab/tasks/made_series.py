@@ -16,13 +16,15 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from trajlab.checkpoints.convert import run_tokenizer, snapshot_steps, write_folder
+from trajlab.checkpoints.convert import run_tokenizer, write_folder
+from trajlab.checkpoints.snapshots import snapshot_steps
 from trajlab.config.parse import parse
 from trajlab.config.schema import MadeSeriesConfig, TrainConfig
 from trajlab.data.documents import EvaluationText
 from trajlab.data.storygrammar.stories import StoryGrammar
 from trajlab.errors import UserError
 from trajlab.files import publish, publish_json
+from trajlab.store.layout import snapshot_path
 from trajlab.tasks.evaluate import evaluate
 from trajlab.tasks.mixture import draw_mixture
 from trajlab.tasks.train import run_name, train
@@ -62,9 +64,8 @@ def publish_series(run: Path, to: Path) -> None:
     absent = [(tokens, step) for tokens, step in snapshot_steps(run) if not (to / f"step{step}").is_dir()]
     encoder = run_tokenizer(run) if absent else None
     for tokens, step in absent:
-        snapshot = run / "snapshots" / f"tokens={tokens:012d}.safetensors"
         assert encoder is not None
-        publish(to / f"step{step}", partial(write_folder, snapshot, encoder=encoder))
+        publish(to / f"step{step}", partial(write_folder, snapshot_path(run, tokens), encoder=encoder))
 
 
 def _mixtures(config: DictConfig, checked: MadeSeriesConfig, material: Path) -> Iterator[tuple[Path, list[str]]]:

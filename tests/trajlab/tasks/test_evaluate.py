@@ -303,7 +303,8 @@ def test_a_runs_snapshots_are_a_series(micro: Callable[..., Path], tmp_path: Pat
 
 
 def test_a_published_snapshot_is_the_trained_model(micro: Callable[..., Path], tmp_path: Path) -> None:
-    from trajlab.checkpoints.convert import load_snapshot, run_tokenizer
+    from trajlab.checkpoints.convert import run_tokenizer
+    from trajlab.checkpoints.snapshots import load_snapshot
 
     run = micro()
     snapshot = sorted((run / "snapshots").iterdir())[-1]
