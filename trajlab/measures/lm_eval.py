@@ -32,7 +32,7 @@ class HarnessTasks:
 
     def rows(self, model: CheckpointModel) -> pa.Table:
         """A row for every number that a task reports."""
-        wrapped = self._wrapper(pretrained=model.model.hf, tokenizer=model.tokenizer, batch_size=self.batch)
+        wrapped = self._wrapper(pretrained=model.hf, tokenizer=model.tokenizer, batch_size=self.batch)
         results = self._evaluator.simple_evaluate(
             model=wrapped, tasks=self.tasks, num_fewshot=self.shots, limit=self.limit
         )

@@ -190,8 +190,8 @@ def generate_mixture(
     for _ in range(new_tokens):
         probabilities = []
         for number, model in enumerate((small, large)):
-            out = model.model.hf(
-                input_ids=step_BT.to(next(model.model.parameters()).device),
+            out = model.hf(
+                input_ids=step_BT.to(next(model.lm.parameters()).device),
                 past_key_values=caches[number],
                 use_cache=True,
             )

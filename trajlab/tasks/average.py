@@ -24,7 +24,7 @@ from trajlab.config.schema import AverageConfig, TrainConfig
 from trajlab.data.datamodule import TokenDataModule
 from trajlab.data.prepare import prepare
 from trajlab.errors import UserError
-from trajlab.evaluation.context import RunCallback, RunContext
+from trajlab.evaluation.context import RunContext, RunMember
 from trajlab.evaluation.engine import EvaluationEngine
 from trajlab.evaluation.intervals import token_schedule
 from trajlab.protocols import LossConsumer
@@ -187,6 +187,6 @@ def _consumers(config: DictConfig, context: RunContext) -> Iterator[LossConsumer
     for name, node in config.callbacks.items():
         callback = build(node, f"callbacks.{name}") if node else None
         if isinstance(callback, LossConsumer):
-            if isinstance(callback, RunCallback):
+            if isinstance(callback, RunMember):
                 callback.bind(context)
             yield callback
