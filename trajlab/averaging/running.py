@@ -112,9 +112,9 @@ class RunningMean:
 class RunningExponential:
     """Keeps the float32 average."""
 
-    def __init__(self, step: Callable[[int], float]) -> None:
-        self.step = step
-        """How far the average moves towards the n-th snapshot."""
+    def __init__(self, share: Callable[[int], float]) -> None:
+        self.share = share
+        """How far the average moves towards the n-th snapshot, counted from 1."""
         self.mean: Tensor | None = None
         self.count = 0
 
@@ -124,7 +124,7 @@ class RunningExponential:
         if self.mean is None:
             self.mean = x.to(torch.float32, copy=True)
         else:
-            self.mean.lerp_(x.to(torch.float32), self.step(self.count))
+            self.mean.lerp_(x.to(torch.float32), self.share(self.count))
 
     def value(self) -> Tensor:
         """The average as it stands, a copy."""

@@ -1,9 +1,9 @@
 """What the study of checkpoint series claimed, and what these runs say."""
 
 from trajlab.analysis.checkpoint_frames import series_experiments
-from trajlab.analysis.claims.trajectories import series_claims
 from trajlab.analysis.load import Runs
 from trajlab.analysis.report import Section
+from trajlab.analysis.trajectory_claims import series_claims
 
 ORDER = 58
 
@@ -17,6 +17,6 @@ def section(runs: Runs) -> Section | None:
     part = Section("Claims about checkpoint series")
     for table in tried:
         part.table(
-            table, "Published and observed, with 95 % bootstrap intervals; see trajlab.analysis.claims.trajectories."
+            table, "Published and observed, with 95 % bootstrap intervals; see trajlab.analysis.trajectory_claims."
         )
     return part

@@ -1,9 +1,9 @@
-"""Claims of the study of checkpoint series (arXiv 2212.09803); see `trajlab.analysis.claims.trajectories` for their verdicts."""
+"""Claims of the study of checkpoint series (arXiv 2212.09803); see `trajlab.analysis.trajectory_claims` for their verdicts."""
 
 import pandas as pd
 
-from trajlab.analysis.claims.trajectories import series_claims
 from trajlab.analysis.load import Runs
+from trajlab.analysis.trajectory_claims import series_claims
 
 
 def table(runs: Runs) -> pd.DataFrame:
