@@ -18,9 +18,9 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from trajlab.checkpoints.checkpoint_model import CheckpointModel
 from trajlab.data.documents import EvaluationText, tokenize
 from trajlab.errors import UserError
+from trajlab.evaluation.checkpoint_model import CheckpointModel
 from trajlab.evaluation.nll import logit_losses
 from trajlab.rng import seed_of
 

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from trajlab.averaging.over_series import SeriesAverages
-from trajlab.checkpoints.checkpoint_model import CheckpointModel
 from trajlab.checkpoints.sources import Checkpoint
 from trajlab.checkpoints.weights import weight_files, weights_hash
 from trajlab.data.documents import EvaluationText
+from trajlab.evaluation.checkpoint_model import CheckpointModel
 from trajlab.evaluation.context import RunContext
 from trajlab.evaluation.engine import RAW
 from trajlab.evaluation.members import Members

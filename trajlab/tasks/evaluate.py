@@ -17,13 +17,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from trajlab.averaging import Averager
 from trajlab.averaging.over_series import SeriesAverages, needed
-from trajlab.checkpoints.checkpoint_model import CheckpointModel, open_tokenizer
 from trajlab.checkpoints.sources import Checkpoint, CheckpointSeries, on_disk, prefetched
 from trajlab.config.build import build
 from trajlab.config.parse import parse
 from trajlab.config.schema import CheckpointModelConfig, EvaluateConfig, TrainerConfig
 from trajlab.data.documents import LAYOUTS, EvaluationText
 from trajlab.errors import UserError
+from trajlab.evaluation.checkpoint_model import CheckpointModel, open_tokenizer
 from trajlab.evaluation.context import RunContext
 from trajlab.evaluation.engine import EvaluationEngine
 from trajlab.evaluation.intervals import Marks

@@ -5,7 +5,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from tests.series_material import byte_tokenizer, transformers_model
-from trajlab.checkpoints.checkpoint_model import CheckpointModel
+from trajlab.evaluation.checkpoint_model import CheckpointModel
 from trajlab.evaluation.nll import token_losses
 from trajlab.models.hf import HFModel
 
