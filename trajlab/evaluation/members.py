@@ -6,7 +6,6 @@ averager (`WeightVariants`). What it is, is asked here and nowhere else.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 
 import lightning as L
 from omegaconf import DictConfig
@@ -44,10 +43,11 @@ def build_members(callbacks: DictConfig, context: RunContext) -> Members:
 
     Raises UserError for one that is neither a callback nor a consumer nor an averager: it would never be called.
     """
-    built = {str(name): build(node, f"callbacks.{name}") for name, node in callbacks.items() if node}
+    nodes = {str(name): node for name, node in callbacks.items() if node}
+    built = {name: build(node, f"callbacks.{name}") for name, node in nodes.items()}
     for name, member in built.items():
         if not isinstance(member, (L.Callback, LossConsumer, WeightVariants)):
-            target = cast(DictConfig, callbacks[name]).get("_target_")
+            target = nodes[name].get("_target_")
             raise UserError(
                 f"callbacks.{name} ({target}) is neither a Lightning callback nor a LossConsumer nor a WeightVariants "
                 "(trajlab.protocols): nothing would ever call it; give its class the methods of one of them"
