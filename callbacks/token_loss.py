@@ -13,7 +13,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from trajlab.errors import UserError
-from trajlab.evaluation.context import RunCallback
+from trajlab.evaluation.context import RunMember
 from trajlab.evaluation.engine import share, target_mask
 from trajlab.protocols import Interval
 from trajlab.rng import seed_of
@@ -38,7 +38,7 @@ class ProbeLosses(Metric):
         return torch.cat(self.nll) if isinstance(self.nll, list) else self.nll
 
 
-class TokenLoss(RunCallback):
+class TokenLoss(RunMember):
     """Nll of every token of a pinned probe set, per weight variant (methods.md §5), in nats (float32).
 
     The probe set is drawn once among the targets of ``split`` that count: a function of the windows, ``probes`` and
@@ -57,7 +57,7 @@ class TokenLoss(RunCallback):
         self._mask_by_window: Tensor | None = None
         """Which targets are probes, for all windows of the split (W, T)."""
         self._window = 0
-        self._variant, self._recording = "", False
+        self._recording = False
 
     def begin(self, interval: Interval, variant: str, split: str) -> None:
         """Start a variant on a split; the first time draw the probe set and store what it is."""
@@ -65,7 +65,6 @@ class TokenLoss(RunCallback):
             known = ", ".join(self.run.engine.splits)
             raise UserError(f"callbacks.token_loss.split={self.split!r} is no validation split; there are {known}")
         self._recording = split == self.split
-        self._variant = variant
         self._losses.reset()
         if not self._recording:
             return
@@ -83,13 +82,11 @@ class TokenLoss(RunCallback):
         self._window += len(nll_BT)
 
     def rows(self) -> pa.Table:
-        """One row a probe; none for other splits."""
+        """One row per probe; none for other splits."""
         nll_M = self._losses.compute().numpy() if self._recording else np.empty(0, np.float32)
         count = len(nll_M)
-        columns = {
-            "variant": [self._variant] * count, "split": [self.split] * count, "probe": np.arange(count), "nll": nll_M,
-        }  # fmt: skip
-        return pa.table([pa.array(columns[f.name], f.type) for f in TOKENS.rows], schema=TOKENS.rows)
+        columns = {"probe": np.arange(count), "nll": nll_M}
+        return pa.table([pa.array(columns[f.name], f.type) for f in TOKENS.measured], schema=TOKENS.measured)
 
     # ---- the probe set
 

@@ -17,11 +17,11 @@ import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from trajlab.checkpoints.checkpoint_model import CheckpointModel
 from trajlab.data.documents import EvaluationText, tokenize
 from trajlab.errors import UserError
+from trajlab.evaluation.checkpoint_model import CheckpointModel
+from trajlab.evaluation.nll import logit_losses
 from trajlab.rng import seed_of
 from trajlab.store.tables import TASKS
 
@@ -171,7 +171,7 @@ def option_likelihoods(
     to. Where a prompt is longer than the model takes, shots are left out from the first on, for the whole task; what is
     still too long loses its beginning.
     """
-    longest = model.model.longest or 1 << 30
+    longest = model.lm.longest or 1 << 30
     rows = _encoded(model.tokenizer, task, shots, asked)
     while shots and max(len(r.ids) for r in rows) > longest:
         shots = shots[1:]
@@ -220,7 +220,7 @@ def _common_prefix(sequences: Sequence[Sequence[int] | np.ndarray]) -> int:
 def row_likelihoods(model: CheckpointModel, rows: Sequence[Row], batch: int = 16) -> tuple[np.ndarray, np.ndarray]:
     """Log-likelihood of each row's option, and its tokens. What all rows begin with goes through the model once."""
     shared = min(_common_prefix([r.ids for r in rows]), min(r.start for r in rows) - 1)
-    device = next(model.model.parameters()).device
+    device = next(model.lm.parameters()).device
     cache = None
     if shared:
         prefix_1P = torch.tensor([rows[0].ids[:shared]], device=device)
@@ -252,5 +252,4 @@ def _suffix_logp(
         seen = torch.ones(len(rows), shared + T, dtype=torch.int64, device=device)
         options = {"use_cache": True, "past_key_values": own, "attention_mask": seen}
     logits_RTV = model.hf(input_ids=ids_RS[:, :-1].to(device), **options).logits
-    nll_RT = F.cross_entropy(logits_RTV.float().transpose(1, 2), ids_RS[:, 1:].to(logits_RTV.device), reduction="none")
-    return -nll_RT.double().cpu(), mask_RT
+    return -logit_losses(logits_RTV, ids_RS[:, 1:]).double().cpu(), mask_RT

@@ -17,9 +17,9 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from trajlab.checkpoints.checkpoint_model import CheckpointModel
 from trajlab.data.documents import EvaluationText, TokenizedText, tokenize
 from trajlab.errors import UserError
+from trajlab.evaluation.checkpoint_model import CheckpointModel
 from trajlab.files import publish
 from trajlab.rng import seed_of, torch_generator
 from trajlab.store.tables import SEQUENCES
@@ -180,7 +180,7 @@ def generate_mixture(
         probabilities = []
         for number, model in enumerate((small, large)):
             out = model.hf(
-                input_ids=step_BT.to(next(model.model.parameters()).device),
+                input_ids=step_BT.to(next(model.lm.parameters()).device),
                 past_key_values=caches[number],
                 use_cache=True,
             )

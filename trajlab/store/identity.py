@@ -32,7 +32,7 @@ def differing_keys(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[
     the default of the (own) class that ``asked`` names, or what runs did before there was such a key.
     """
     a, b = _flat(stored), _flat(asked)
-    defaults = FORMERLY | dict(_own_defaults(b))
+    defaults = {**FORMERLY, **dict(_own_defaults(b))}
     keys = [k for k in sorted(a.keys() | b.keys()) if not _technical(k)]
     pairs = [Difference(k, *_filled(k, a, b, defaults)) for k in keys]
     return [d for d in pairs if not _agree(d)]

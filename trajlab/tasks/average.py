@@ -26,7 +26,7 @@ from trajlab.config.schema import AverageConfig, DataConfig, IntervalsConfig, To
 from trajlab.data.datamodule import TokenDataModule
 from trajlab.data.prepare import prepare
 from trajlab.errors import UserError
-from trajlab.evaluation.context import RunCallback, RunContext
+from trajlab.evaluation.context import RunContext
 from trajlab.evaluation.engine import EvaluationEngine
 from trajlab.evaluation.intervals import token_schedule
 from trajlab.evaluation.stored_consumers import stored_consumers
@@ -163,7 +163,7 @@ class _RunEvaluation:
         self.context = RunContext(self.store, schedule, engine, position, data.token_bytes_V)
         self.consumers = list(stored_consumers(manifest["config"].get("callbacks") or {}, asked.get("callbacks", {})))
         for consumer in self.consumers:
-            if isinstance(consumer, RunCallback):
+            if isinstance(consumer, RunMember):
                 consumer.bind(self.context)
 
     def score(self, paths: list[Path]) -> None:

@@ -60,14 +60,15 @@ def _train(config: DictConfig, checked: TrainConfig, store: RunStore, plain: dic
     store.update_manifest(**entries, status="running", started=now())
     _banner(store, data, entries, schedule, checked)
 
-    context = RunContext(store, schedule, EvaluationEngine(data.splits, checked.trainer.evaluation_batch_windows))
     datamodule = TokenDataModule(
         data, checked.seed, checked.data.windows_per_step, random_offset=checked.data.window_offset == "random"
     )
-    context.position, context.token_bytes_V = datamodule.interval_position, data.token_bytes_V
-    context.token_texts = lambda ids: [data.tokenizer.id_to_token(int(i)) or "" for i in ids]
+    context = RunContext(
+        store, schedule, EvaluationEngine(data.splits, checked.trainer.evaluation_batch_windows),
+        datamodule.interval_position, data.token_bytes_V,
+        token_texts=lambda ids: [data.tokenizer.id_to_token(int(i)) or "" for i in ids],
+    )  # fmt: skip
     trainer = build_trainer(config, checked, schedule, context)
-    context.engine.precision = trainer.precision_plugin.forward_context
     checkpoint = _checkpoint(store, schedule) if resume else None
     torch.manual_seed(seed_of("dropout", checked.seed))
     started = time.perf_counter()

@@ -20,12 +20,12 @@ from tests.conftest import MICRO, ROOT, SERIES_MICRO, run_here
 from tests.series_material import byte_tokenizer, write_checkpoint, write_series
 from trajlab.analysis.load import Runs, load_runs
 from trajlab.averaging import ema, lawa
+from trajlab.averaging.over_series import SeriesAverages, needed, taken_by
 from trajlab.checkpoints.convert import write_folder
 from trajlab.checkpoints.sources import Checkpoint
 from trajlab.data.corpora import EmbeddedCorpus
 from trajlab.errors import UserError
 from trajlab.store.run_store import RunStore
-from trajlab.tasks.evaluate import SeriesAverages, _needed, taken_by
 
 STEPS = [0, 1, 2, 4]
 CONTEXT, STRIDE, DOCUMENTS = 48, 16, 3
@@ -188,11 +188,11 @@ def test_averages_are_those_of_the_weights(evaluate: Callable[..., Runs], series
 def test_each_checkpoint_is_brought_once_and_a_window_again_after_an_interruption() -> None:
     series = [Checkpoint(i, i, i, str(i)) for i in range(8)]
     averager = lawa(3, every_steps=1, start=0)
-    assert _needed(series, set(), [averager]) == series
-    assert [c.index for c in _needed(series, set(range(5)), [averager])] == [3, 4, 5, 6, 7]
-    assert [c.index for c in _needed(series, set(range(5)), [])] == [5, 6, 7]
-    assert [c.index for c in _needed(series, set(range(5)), [ema(0.5, start=0)])] == list(range(8))
-    assert _needed(series, set(range(8)), [averager]) == []
+    assert needed(series, set(), [averager]) == series
+    assert [c.index for c in needed(series, set(range(5)), [averager])] == [3, 4, 5, 6, 7]
+    assert [c.index for c in needed(series, set(range(5)), [])] == [5, 6, 7]
+    assert [c.index for c in needed(series, set(range(5)), [ema(0.5, start=0)])] == list(range(8))
+    assert needed(series, set(range(8)), [averager]) == []
     assert taken_by(lawa(3, every_steps=3), series) == [3, 6]
     averages = SeriesAverages([averager], series)
     for c in series[:4]:
