@@ -19,7 +19,7 @@ from trajlab import averaging
 from trajlab.averaging import Averager
 from trajlab.averaging.over_files import average_series, read_checkpoint
 from trajlab.config.build import build
-from trajlab.config.parse import parse
+from trajlab.config.parse import parse, refusals
 from trajlab.config.schema import AverageConfig, TrainConfig
 from trajlab.data.datamodule import TokenDataModule
 from trajlab.data.prepare import prepare
@@ -33,15 +33,11 @@ from trajlab.store.run_store import RunStore
 from trajlab.terminal import say
 from trajlab.training.trainer import build_module
 
-SCHEMES = ("lawa", "ema", "uniform", "merge")
-
 
 def average(config: DictConfig) -> None:
     """Average every run below ``runs``, or the series that lies there."""
-    checked = parse(config, AverageConfig)
+    checked = parse(config, AverageConfig, _problems)
     averager, root = averager_of(checked), Path(checked.runs)
-    if not root.is_dir():
-        raise UserError(f"runs={checked.runs} is no folder; give a run's, an experiment's, or one of checkpoints")
     runs = sorted(m.parent for m in root.rglob("manifest.json"))
     if checked.to and len(runs) > 1:
         raise UserError(
@@ -54,16 +50,20 @@ def average(config: DictConfig) -> None:
         _write(series, averager, Path(checked.to or f"{root}-{averager.name}"), checked, {"series": str(root)})
 
 
+def _problems(c: AverageConfig) -> list[str]:
+    known = Path(c.runs).is_dir()
+    missing = [] if known else [f"runs={c.runs} is no folder; give a run's, an experiment's, or one of checkpoints"]
+    return [*missing, *refusals(lambda: averager_of(c))]
+
+
 def averager_of(c: AverageConfig) -> Averager:
-    """The scheme as an averager whose cadence counts snapshots. Raises UserError for an unknown scheme or value."""
+    """The scheme as an averager whose cadence counts snapshots. Raises UserError for a value that the scheme refuses."""
     makers = {
         "lawa": lambda: averaging.lawa(c.k, every_steps=1, name=c.variant),
         "ema": lambda: averaging.ema(c.decay, warmup=c.warmup, name=c.variant),
         "uniform": lambda: averaging.swa(1, every_steps=1, name=c.variant or "uniform"),
         "merge": lambda: averaging.merge(c.k, c.decay_shape, every_steps=1, name=c.variant),
     }
-    if c.scheme not in makers:
-        raise UserError(f"scheme={c.scheme} is unknown; the schemes are {', '.join(SCHEMES)}")
     try:
         return makers[c.scheme]()
     except ValueError as e:
