@@ -5,6 +5,7 @@ from typing import Any
 
 NEUTRAL_KEYS = (
     "overwrite",
+    "study",
     "runs_dir",
     "run_keys",
     "run_dir",

@@ -8,24 +8,25 @@ that have one and does the others again from their beginning. ``task=mixture`` d
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import pyarrow as pa
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from trajlab.averaging import Averager, RunningAverages
 from trajlab.checkpoints.checkpoint_model import CheckpointModel, open_tokenizer
 from trajlab.checkpoints.sources import Checkpoint, CheckpointSeries, on_disk, prefetched
 from trajlab.checkpoints.weights import weight_files, weights_hash
+from trajlab.config import trial
 from trajlab.config.build import build
-from trajlab.config.parse import parse
+from trajlab.config.parse import Configured, configured, refusals
 from trajlab.config.schema import CheckpointModelConfig, EvaluateConfig, TrainerConfig
-from trajlab.data.documents import LAYOUTS, DocumentWindows, EvaluationText
+from trajlab.data.documents import DocumentWindows, EvaluationText
 from trajlab.errors import UserError
 from trajlab.evaluation.context import RunCallback, RunContext
 from trajlab.evaluation.engine import EvaluationEngine
@@ -64,27 +65,38 @@ class CheckpointMeasure(Protocol):
 
 def evaluate(config: DictConfig) -> None:
     """Evaluate the checkpoints of a series that are not evaluated yet."""
-    checked = parse(config, EvaluateConfig)
-    _check(checked)
+    asked = configured(config, EvaluateConfig, _problems(config))
+    checked = asked.checked
     folder = Path(checked.runs_dir) / checked.name / checked.model.name
     store = RunStore(folder, checked.name, checked.model.name, None)
-    plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
     with store.lock(), on_disk(str(store.folder)):
         if checked.overwrite:
             store.clear()
-        if store.status(plain) == "finished":
+        if store.status(asked.plain) == "finished":
             say(f"{store.folder}: finished already, skipped (overwrite=true evaluates it again)")
             return
-        _evaluate(config, checked, store, plain)
+        _evaluate(asked, store)
 
 
-def _evaluate(config: DictConfig, checked: EvaluateConfig, store: RunStore, plain: dict[str, Any]) -> None:
+def _problems(config: DictConfig) -> Callable[[EvaluateConfig], list[str]]:
+    """What is found by trying, before a checkpoint is brought."""
+
+    def check(c: EvaluateConfig) -> list[str]:
+        nodes = {"averaging": config.averaging, "callbacks": config.callbacks, "measures": config.measures}
+        series = refusals(lambda: build(config.model.series, "model.series"))
+        return [*series, *(p for key, node in nodes.items() for p in trial.nodes_problems(node, key))]
+
+    return check
+
+
+def _evaluate(asked: Configured[EvaluateConfig], store: RunStore) -> None:
+    checked = asked.checked
     threads = checked.trainer.threads or os.cpu_count() or 1
     torch.set_num_threads(threads)
-    series: CheckpointSeries = build(config.model.series, "model.series")
+    series: CheckpointSeries = asked.build("model.series")
     checkpoints = series.checkpoints()
     done = _done(store, checkpoints)
-    averagers = [build(node, f"averaging.{name}") for name, node in config.averaging.items() if node]
+    averagers = list(asked.build_all("averaging").values())
     wanted = _needed(checkpoints, done, averagers)
     todo = [c for c in checkpoints if c.index not in done]
     say(f"{store.folder}: {len(checkpoints)} checkpoints of {series.name}, {len(todo)} to evaluate")
@@ -95,7 +107,7 @@ def _evaluate(config: DictConfig, checked: EvaluateConfig, store: RunStore, plai
     with closing(prefetched(series, wanted)) as coming:
         for checkpoint, folder in coming:
             if job is None:
-                job = _begin(config, checked, store, plain, threads, text, checkpoints, folder)
+                job = _begin(asked, store, threads, text, checkpoints, folder)
                 job.averages = SeriesAverages(averagers, checkpoints)
             job.visit(
                 checkpoint,
@@ -103,22 +115,6 @@ def _evaluate(config: DictConfig, checked: EvaluateConfig, store: RunStore, plai
                 None if checkpoint.index in done else f"{checkpoint.index + 1} of {len(checkpoints)}",
             )
     store.update_manifest(status="finished", finished=now(), series=series.name, duplicates=_duplicates(store))
-
-
-def _check(checked: EvaluateConfig) -> None:
-    model, evaluation, task = checked.model, checked.evaluation, checked.task
-    if model.remote_code not in (None, model.name):
-        raise UserError(
-            f"model.remote_code={model.remote_code!r} must be {model.name!r}, the model whose code may run, or null"
-        )
-    if evaluation.layout not in LAYOUTS:
-        raise UserError(f"evaluation.layout={evaluation.layout!r} must be one of {', '.join(LAYOUTS)}")
-    if evaluation.stride and evaluation.context and evaluation.stride > evaluation.context:
-        raise UserError(
-            f"evaluation.stride={evaluation.stride} is more than evaluation.context={evaluation.context}: tokens would be left out"
-        )
-    if task.backend not in BACKENDS:
-        raise UserError(f"task.backend={task.backend!r} must be one of {', '.join(BACKENDS)}")
 
 
 def _done(store: RunStore, checkpoints: Sequence[Checkpoint]) -> set[int]:
@@ -174,10 +170,11 @@ class SeriesAverages:
 
 
 def _begin(
-    config: DictConfig, checked: EvaluateConfig, store: RunStore, plain: dict[str, Any], threads: int,
-    text: EvaluationText, checkpoints: Sequence[Checkpoint], folder: Path,
+    asked: Configured[EvaluateConfig], store: RunStore, threads: int, text: EvaluationText,
+    checkpoints: Sequence[Checkpoint], folder: Path,
 ) -> "_Evaluation":  # fmt: skip
     """What all checkpoints share, from the first one's folder: tokenizer, windows, consumers, measures."""
+    checked = asked.checked
     remote = checked.model.remote_code is not None
     tokenizer = open_tokenizer(checked.model.tokenizer or folder, remote_code=remote)
     model = _open(checked.model, checked.trainer, folder, tokenizer)
@@ -189,26 +186,26 @@ def _begin(
         split_bytes={name: w.byte_count for name, w in data.splits.items()},
         token_texts=lambda ids: list(tokenizer.convert_ids_to_tokens(ids.tolist())),
     )
-    callbacks = [build(node, f"callbacks.{name}") for name, node in config.callbacks.items() if node]
+    callbacks = list(asked.build_all("callbacks").values())
     for callback in callbacks:
         if isinstance(callback, RunCallback):
             callback.bind(context)
-    measures = _measures(config, checked)
+    measures = _measures(asked)
     for measure in measures:
         measure.prepare(text, tokenizer)
     if store.manifest() is not None:
         refuse_other_data(store, data)
-    store.write_config(OmegaConf.to_yaml(config, resolve=True))
-    entries = manifest_entries(plain, data, model.model, threads)
+    store.write_config(asked.yaml)
+    entries = manifest_entries(asked.plain, data, model.model, threads)
     store.update_manifest(**entries, status="running", started=now())
     return _Evaluation(checked, store, tokenizer, context, callbacks, measures)
 
 
-def _measures(config: DictConfig, checked: EvaluateConfig) -> list[CheckpointMeasure]:
-    found = [build(node, f"measures.{name}") for name, node in config.measures.items() if node]
-    task = checked.task
-    if task.tasks:
-        found.append(BACKENDS[task.backend](list(task.tasks), shots=task.shots, limit=task.limit))
+def _measures(asked: Configured[EvaluateConfig]) -> list[CheckpointMeasure]:
+    found = list(asked.build_all("measures").values())
+    benchmark = asked.checked.benchmark
+    if benchmark.tasks:
+        found.append(BACKENDS[benchmark.backend](list(benchmark.tasks), shots=benchmark.shots, limit=benchmark.limit))
     return found
 
 
@@ -360,6 +357,3 @@ def _entropy_floor(
     grammar = getattr(text.corpora.get(split), "grammar", None)
     whole = layout == "stream" and tokenizer.bos_token_id is not None and tokenizer.eos_token_id is not None
     return grammar.entropy_floor(text.documents[split], windows.token_count) if grammar is not None and whole else None
-
-
-# ---- task=mixture
