@@ -244,8 +244,6 @@ def resolve(
 
 def _built(node: Mapping[str, Any]) -> Corpus:
     """A corpus of a class of the user's."""
-    if "_target_" not in node:
-        raise UserError(f"data.source={dict(node)} names no class; write _target_: package.Class, or give a path")
     corpus = build(node, "data.source")
     if not isinstance(corpus, Corpus):
         wanted = ("name", "warning", "shuffled", "identity", "documents")

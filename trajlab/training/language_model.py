@@ -31,9 +31,8 @@ def decay_groups(model: nn.Module) -> list[dict[str, Any]]:
 
 def _mark_token_tables(model: nn.Module) -> None:
     tables = [m.weight for m in model.modules() if isinstance(m, nn.Embedding)]
-    for table in [*tables, getattr(model, "head_weight", None)]:
-        if table is not None:
-            table.is_token_table = True
+    for table in [*tables, cast(CausalLM, model).head_weight]:
+        setattr(table, "is_token_table", True)  # noqa: B010
 
 
 class LanguageModel(L.LightningModule):

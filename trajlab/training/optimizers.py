@@ -30,7 +30,7 @@ class MuonWithAdamW(Optimizer):
                 Muon(muon, lr=lr, weight_decay=weight_decay, momentum=momentum, adjust_lr_fn="match_rms_adamw")
             )
         if adamw := [g for g in adamw if g["params"]]:
-            self._parts.append(AdamW(adamw, lr=lr, weight_decay=weight_decay, betas=tuple(betas), eps=eps))
+            self._parts.append(AdamW(adamw, lr=lr, weight_decay=weight_decay, betas=(betas[0], betas[1]), eps=eps))
         self._share_groups()
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
