@@ -74,7 +74,9 @@ class DataConfig:
             yield f"data.validation_fraction={self.validation_fraction} must be below 1"
         if not self.validation:
             yield "data.validation names no split; give at least one, e.g. +data.validation.valid.windows=256"
-        nodes = {"data.source": self.source} | {f"data.validation.{n}.source": v.source for n, v in self.validation.items()}
+        nodes = {"data.source": self.source} | {
+            f"data.validation.{n}.source": v.source for n, v in self.validation.items()
+        }
         for key, node in nodes.items():
             if isinstance(node, dict) and "_target_" not in node:
                 yield f"{key}={node} names no class; write _target_: package.Class, or give a word or a path"

@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from trajlab.checkpoints.checkpoint_model import CheckpointModel
 from trajlab.data.documents import EvaluationText
 from trajlab.errors import UserError
+from trajlab.evaluation.checkpoint_model import CheckpointModel
 from trajlab.measures.multiple_choice import SCHEMA
 
 

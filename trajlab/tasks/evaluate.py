@@ -19,7 +19,6 @@ import torch
 from omegaconf import DictConfig
 
 from trajlab.averaging import Averager, RunningAverages
-from trajlab.checkpoints.checkpoint_model import CheckpointModel, open_tokenizer
 from trajlab.checkpoints.sources import Checkpoint, CheckpointSeries, on_disk, prefetched
 from trajlab.checkpoints.weights import weight_files, weights_hash
 from trajlab.config import trial
@@ -28,6 +27,7 @@ from trajlab.config.parse import Configured, configured, refusals
 from trajlab.config.schema import CheckpointModelConfig, EvaluateConfig, TrainerConfig
 from trajlab.data.documents import DocumentWindows, EvaluationText
 from trajlab.errors import UserError
+from trajlab.evaluation.checkpoint_model import CheckpointModel, open_tokenizer
 from trajlab.evaluation.context import RunCallback, RunContext
 from trajlab.evaluation.engine import EvaluationEngine
 from trajlab.evaluation.intervals import TokenSchedule

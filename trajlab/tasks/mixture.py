@@ -5,11 +5,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from trajlab.checkpoints.checkpoint_model import CheckpointModel
 from trajlab.config.parse import parse
 from trajlab.config.schema import MixtureConfig
 from trajlab.data.documents import EvaluationText
 from trajlab.errors import UserError
+from trajlab.evaluation.checkpoint_model import CheckpointModel
 from trajlab.measures.sequences import mixture_sequences, prompts, write_mixture
 from trajlab.terminal import say
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from tests.series_material import byte_tokenizer, transformers_model
-from trajlab.checkpoints.checkpoint_model import CheckpointModel
 from trajlab.data.documents import DocumentWindows, TokenizedText, tokenize
+from trajlab.evaluation.checkpoint_model import CheckpointModel
 from trajlab.models.hf import HFModel
 
 TOKENIZER = byte_tokenizer()

@@ -52,7 +52,10 @@ def test_a_run_on_it_is_sampled_and_its_source_stored(micro: Callable[..., Path]
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["data"]["source"] == "counting from 3"
     assert manifest["data"]["windows"] == {"valid": 8, "other": 4}
-    assert manifest["config"]["data"]["source"] == {"_target_": "tests.trajlab.data.test_own_corpus.Counting", "first": 3}
+    assert manifest["config"]["data"]["source"] == {
+        "_target_": "tests.trajlab.data.test_own_corpus.Counting",
+        "first": 3,
+    }
     unsampled = micro(f"data.source={NODE}", "data.sample_seed=null", runs="unsampled")
     other = json.loads((unsampled / "manifest.json").read_text())
     assert other["data"]["fingerprint"] != manifest["data"]["fingerprint"]

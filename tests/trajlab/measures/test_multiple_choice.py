@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from tests.series_material import byte_tokenizer, transformers_model
-from trajlab.checkpoints.checkpoint_model import CheckpointModel
 from trajlab.data.documents import EvaluationText
 from trajlab.errors import UserError
+from trajlab.evaluation.checkpoint_model import CheckpointModel
 from trajlab.measures.lm_eval import HarnessTasks, harness_rows
 from trajlab.measures.multiple_choice import Example, MultipleChoice, Task, option_likelihoods, split_shots
 from trajlab.models.hf import HFModel

@@ -8,10 +8,10 @@ import torch
 from torch.nn import functional as F
 
 from tests.series_material import byte_tokenizer, transformers_model
-from trajlab.checkpoints.checkpoint_model import CheckpointModel
 from trajlab.data.corpora import EmbeddedCorpus
 from trajlab.data.documents import EvaluationText
 from trajlab.errors import UserError
+from trajlab.evaluation.checkpoint_model import CheckpointModel
 from trajlab.measures.sequences import (
     SequencePerplexity,
     generate_mixture,

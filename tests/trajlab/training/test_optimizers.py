@@ -13,7 +13,6 @@ from trajlab.training.language_model import decay_groups
 from trajlab.training.optimizers import MuonWithAdamW
 
 
-
 def made(seed: int = 0) -> tuple[LlamaModel, MuonWithAdamW]:
     torch.manual_seed(seed)
     model = LlamaModel(vocab_size=40, width=16, layers=1, heads=2, hidden=32, context=8, tie_embeddings=False)
@@ -59,7 +58,11 @@ def test_it_goes_on_from_its_state() -> None:
 @pytest.mark.parametrize("optimizer", ["muon", "sgd"])
 def test_a_run_learns_and_is_repeated_to_the_bit(optimizer: str, tmp_path: Path) -> None:
     def weights(name: str) -> dict[str, Tensor]:
-        run_here(*[o for o in MICRO if not o.startswith("optimizer.")], f"optimizer={optimizer}", f"runs_dir={tmp_path / name}")
+        run_here(
+            *[o for o in MICRO if not o.startswith("optimizer.")],
+            f"optimizer={optimizer}",
+            f"runs_dir={tmp_path / name}",
+        )
         checkpoint = tmp_path / name / "tinystories_budget_small" / "seed=0" / "checkpoints" / "last.ckpt"
         return torch.load(checkpoint, weights_only=False)["state_dict"]
 
