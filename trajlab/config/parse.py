@@ -65,7 +65,7 @@ def configured(config: DictConfig, cls: type[T], *checks: Check[T]) -> Configure
 def parse(config: DictConfig, cls: type[T], *checks: Check[T]) -> T:
     """The part of a composed config that ``cls`` describes. Raises ConfigProblems with every problem found."""
     hints = typing.get_type_hints(cls)
-    given = [name for name in hints if name in config]
+    given = [name for name in hints if name in config.keys()]  # noqa: SIM118 (a key set to ??? is not `in` the config)
     missing = [key for key in sorted(OmegaConf.missing_keys(config)) if key.split(".")[0] in given]
     problems = [f"{key} is not given; write {key}=…{_hint(key)}" for key in missing]
     open_nodes = [name for name in given if hints[name] is DictConfig]
