@@ -1,4 +1,4 @@
-"""Tasks of lm-evaluation-harness, through its own library: ``task.backend=lm_eval`` (``pip install "trajlab[tasks]"``).
+"""Tasks of lm-evaluation-harness, through its own library: ``benchmark.backend=lm_eval`` (``pip install "trajlab[tasks]"``).
 
 Its results become rows of the same table `tasks` as `trajlab.measures.multiple_choice` writes.
 """
@@ -63,5 +63,5 @@ def _library() -> tuple[Any, Any]:
         return import_module("lm_eval"), import_module("lm_eval.models.huggingface").HFLM
     except ModuleNotFoundError as e:
         raise UserError(
-            f"task.backend=lm_eval needs lm-evaluation-harness ({e.name} is missing): pip install 'trajlab[tasks]'"
+            f"benchmark.backend=lm_eval needs lm-evaluation-harness ({e.name} is missing): pip install 'trajlab[tasks]'"
         ) from e

@@ -125,13 +125,15 @@ class MultipleChoice:
         for pattern in self.tasks:
             found = sorted(glob(str(Path(pattern).expanduser()), recursive=True))
             if not found:
-                raise UserError(f"task.tasks: no file fits {pattern!r}; give task.json files, or patterns of them")
+                raise UserError(f"benchmark.tasks: no file fits {pattern!r}; give task.json files, or patterns of them")
             paths += found
         # a pattern may find heads of tasks, whose examples lie in folders below, and free-form tasks; a named file is meant
         self._tasks = [load_task(Path(p)) for p in paths if p in self.tasks or _is_multiple_choice(Path(p))]
         for task in self._tasks:
             if len(task.examples) <= self.shots:
-                raise UserError(f"{task.name} has {len(task.examples)} examples, too few for task.shots={self.shots}")
+                raise UserError(
+                    f"{task.name} has {len(task.examples)} examples, too few for benchmark.shots={self.shots}"
+                )
 
     def rows(self, model: CheckpointModel) -> pa.Table:
         """Three rows a task."""

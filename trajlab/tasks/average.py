@@ -21,12 +21,12 @@ from trajlab.averaging import Averager
 from trajlab.averaging.over_files import average_series
 from trajlab.checkpoints.snapshots import load_tied
 from trajlab.checkpoints.weights import read_weights
-from trajlab.config.parse import parse
+from trajlab.config.parse import parse, refusals
 from trajlab.config.schema import AverageConfig, DataConfig, IntervalsConfig, TokenizerConfig, TrainerConfig
 from trajlab.data.datamodule import TokenDataModule
 from trajlab.data.prepare import prepare
 from trajlab.errors import UserError
-from trajlab.evaluation.context import RunContext
+from trajlab.evaluation.context import RunContext, RunMember
 from trajlab.evaluation.engine import EvaluationEngine
 from trajlab.evaluation.intervals import token_schedule
 from trajlab.evaluation.stored_consumers import stored_consumers
@@ -35,8 +35,6 @@ from trajlab.store import layout
 from trajlab.store.manifest import model_description, refuse_other_data, stored_config
 from trajlab.store.run_store import RunStore
 from trajlab.terminal import say
-
-SCHEMES = ("lawa", "ema", "uniform", "merge")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +50,8 @@ class StoredRunConfig:
 
 def average(config: DictConfig) -> None:
     """Average every run below ``runs``, or the series that lies there."""
-    checked = parse(config, AverageConfig)
+    checked = parse(config, AverageConfig, _problems)
     averager, root = averager_of(checked), Path(checked.runs)
-    if not root.is_dir():
-        raise UserError(f"runs={checked.runs} is no folder; give a run's, an experiment's, or one of checkpoints")
     runs = list(layout.run_folders(root))
     if checked.to and len(runs) > 1:
         raise UserError(
@@ -68,16 +64,20 @@ def average(config: DictConfig) -> None:
         _write(series, averager, Path(checked.to or f"{root}-{averager.name}"), checked, {"series": str(root)})
 
 
+def _problems(c: AverageConfig) -> list[str]:
+    known = Path(c.runs).is_dir()
+    missing = [] if known else [f"runs={c.runs} is no folder; give a run's, an experiment's, or one of checkpoints"]
+    return [*missing, *refusals(lambda: averager_of(c))]
+
+
 def averager_of(c: AverageConfig) -> Averager:
-    """The scheme as an averager whose cadence counts snapshots. Raises UserError for an unknown scheme or value."""
+    """The scheme as an averager whose cadence counts snapshots. Raises UserError for a value that the scheme refuses."""
     makers = {
         "lawa": lambda: averaging.lawa(c.k, every_steps=1, name=c.variant),
         "ema": lambda: averaging.ema(c.decay, warmup=c.warmup, name=c.variant),
         "uniform": lambda: averaging.swa(1, every_steps=1, name=c.variant or "uniform"),
         "merge": lambda: averaging.merge(c.k, c.decay_shape, every_steps=1, name=c.variant),
     }
-    if c.scheme not in makers:
-        raise UserError(f"scheme={c.scheme} is unknown; the schemes are {', '.join(SCHEMES)}")
     try:
         return makers[c.scheme]()
     except ValueError as e:

@@ -6,22 +6,23 @@ does the others again from their beginning.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from trajlab.averaging import Averager
 from trajlab.averaging.over_series import SeriesAverages, needed
 from trajlab.checkpoints.sources import Checkpoint, CheckpointSeries, on_disk, prefetched
+from trajlab.config import trial
 from trajlab.config.build import build
-from trajlab.config.parse import parse
+from trajlab.config.parse import Configured, configured, refusals
 from trajlab.config.schema import CheckpointModelConfig, EvaluateConfig, TrainerConfig
-from trajlab.data.documents import LAYOUTS, EvaluationText
+from trajlab.data.documents import EvaluationText
 from trajlab.errors import UserError
 from trajlab.evaluation.checkpoint_model import CheckpointModel, open_tokenizer
 from trajlab.evaluation.context import RunContext
@@ -43,27 +44,38 @@ DEVICES = {"cpu": "cpu", "gpu": "cuda", "cuda": "cuda", "mps": "mps"}
 
 def evaluate(config: DictConfig) -> None:
     """Evaluate the checkpoints of a series that are not evaluated yet."""
-    checked = parse(config, EvaluateConfig)
-    _check(checked)
+    asked = configured(config, EvaluateConfig, _problems(config))
+    checked = asked.checked
     folder = Path(checked.runs_dir) / checked.name / checked.model.name
     store = RunStore(folder, checked.name, checked.model.name, None)
-    plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
     with store.lock(), on_disk(str(store.folder)):
         if checked.overwrite:
             store.clear()
-        if store.status(plain) == "finished":
+        if store.status(asked.plain) == "finished":
             say(f"{store.folder}: finished already, skipped (overwrite=true evaluates it again)")
             return
-        _evaluate(config, checked, store, plain)
+        _evaluate(asked, store)
 
 
-def _evaluate(config: DictConfig, checked: EvaluateConfig, store: RunStore, plain: dict[str, Any]) -> None:
+def _problems(config: DictConfig) -> Callable[[EvaluateConfig], list[str]]:
+    """What is found by trying, before a checkpoint is brought."""
+
+    def check(c: EvaluateConfig) -> list[str]:
+        nodes = {"averaging": config.averaging, "callbacks": config.callbacks, "measures": config.measures}
+        series = refusals(lambda: build(config.model.series, "model.series"))
+        return [*series, *(p for key, node in nodes.items() for p in trial.nodes_problems(node, key))]
+
+    return check
+
+
+def _evaluate(asked: Configured[EvaluateConfig], store: RunStore) -> None:
+    checked = asked.checked
     threads = checked.trainer.threads or os.cpu_count() or 1
     torch.set_num_threads(threads)
-    series: CheckpointSeries = build(config.model.series, "model.series")
+    series: CheckpointSeries = asked.build("model.series")
     checkpoints = series.checkpoints()
     done = _done(store, checkpoints)
-    averagers = [build(node, f"averaging.{name}") for name, node in config.averaging.items() if node]
+    averagers = list(asked.build_all("averaging").values())
     wanted = needed(checkpoints, done, averagers)
     todo = [c for c in checkpoints if c.index not in done]
     say(f"{store.folder}: {len(checkpoints)} checkpoints of {series.name}, {len(todo)} to evaluate")
@@ -74,26 +86,10 @@ def _evaluate(config: DictConfig, checked: EvaluateConfig, store: RunStore, plai
     with closing(prefetched(series, wanted)) as coming:
         for checkpoint, folder in coming:
             if job is None:
-                job = _begin(config, checked, store, plain, threads, text, checkpoints, averagers, folder)
+                job = _begin(asked, store, threads, text, checkpoints, averagers, folder)
             place = None if checkpoint.index in done else f"{checkpoint.index + 1} of {len(checkpoints)}"
             job.visit(checkpoint, folder, place)
     store.update_manifest(status="finished", finished=now(), series=series.name, duplicates=duplicates(store))
-
-
-def _check(checked: EvaluateConfig) -> None:
-    model, evaluation, task = checked.model, checked.evaluation, checked.task
-    if model.remote_code not in (None, model.name):
-        raise UserError(
-            f"model.remote_code={model.remote_code!r} must be {model.name!r}, the model whose code may run, or null"
-        )
-    if evaluation.layout not in LAYOUTS:
-        raise UserError(f"evaluation.layout={evaluation.layout!r} must be one of {', '.join(LAYOUTS)}")
-    if evaluation.stride and evaluation.context and evaluation.stride > evaluation.context:
-        raise UserError(
-            f"evaluation.stride={evaluation.stride} is more than evaluation.context={evaluation.context}: tokens would be left out"
-        )
-    if task.backend not in BACKENDS:
-        raise UserError(f"task.backend={task.backend!r} must be one of {', '.join(BACKENDS)}")
 
 
 def _done(store: RunStore, checkpoints: Sequence[Checkpoint]) -> set[int]:
@@ -110,11 +106,11 @@ def _done(store: RunStore, checkpoints: Sequence[Checkpoint]) -> set[int]:
 
 
 def _begin(
-    config: DictConfig, checked: EvaluateConfig, store: RunStore, plain: dict[str, Any], threads: int,
-    text: EvaluationText, checkpoints: Sequence[Checkpoint],
-    averagers: Sequence[Averager], folder: Path,
+    asked: Configured[EvaluateConfig], store: RunStore, threads: int, text: EvaluationText,
+    checkpoints: Sequence[Checkpoint], averagers: Sequence[Averager], folder: Path,
 ) -> CheckpointVisit:  # fmt: skip
     """What all checkpoints share, from the first one's folder: tokenizer, windows, consumers, measures."""
+    checked = asked.checked
     remote = checked.model.remote_code is not None
     tokenizer = open_tokenizer(checked.model.tokenizer or folder, remote_code=remote)
     model = _open(checked.model, checked.trainer, tokenizer, folder)
@@ -126,25 +122,25 @@ def _begin(
         split_bytes={name: w.byte_count for name, w in data.splits.items()},
         token_texts=lambda ids: list(tokenizer.convert_ids_to_tokens(ids.tolist())),
     )
-    members = build_members(config.callbacks, context)
-    measures = _measures(config, checked)
+    members = build_members(asked.config.callbacks, context)
+    measures = _measures(asked)
     for measure in measures:
         measure.prepare(text, tokenizer)
     if store.manifest() is not None:
         refuse_other_data(store, data)
-    store.write_config(OmegaConf.to_yaml(config, resolve=True))
-    entries = manifest_entries(plain, data, model.lm, threads)
+    store.write_config(asked.yaml)
+    entries = manifest_entries(asked.plain, data, model.lm, threads)
     entries["averagers"] = [a.facts(None) for a in averagers]
     store.update_manifest(**entries, status="running", started=now())
     open_model = partial(_open, checked.model, checked.trainer, tokenizer)
     return CheckpointVisit(store, open_model, context, members, measures, SeriesAverages(averagers, checkpoints))
 
 
-def _measures(config: DictConfig, checked: EvaluateConfig) -> list[CheckpointMeasure]:
-    found = [build(node, f"measures.{name}") for name, node in config.measures.items() if node]
-    task = checked.task
-    if task.tasks:
-        found.append(BACKENDS[task.backend](list(task.tasks), shots=task.shots, limit=task.limit))
+def _measures(asked: Configured[EvaluateConfig]) -> list[CheckpointMeasure]:
+    found = list(asked.build_all("measures").values())
+    benchmark = asked.checked.benchmark
+    if benchmark.tasks:
+        found.append(BACKENDS[benchmark.backend](list(benchmark.tasks), shots=benchmark.shots, limit=benchmark.limit))
     return found
 
 

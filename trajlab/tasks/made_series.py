@@ -22,7 +22,6 @@ from trajlab.config.parse import parse
 from trajlab.config.schema import MadeSeriesConfig, TrainConfig
 from trajlab.data.documents import EvaluationText
 from trajlab.data.storygrammar.stories import StoryGrammar
-from trajlab.errors import UserError
 from trajlab.files import publish, publish_json
 from trajlab.store.layout import snapshot_path
 from trajlab.tasks.evaluate import evaluate
@@ -72,8 +71,6 @@ def _mixtures(config: DictConfig, checked: MadeSeriesConfig, material: Path) -> 
     """A file of sequences for each pair of models, with the models that it is for."""
     text = None
     for name, pair in checked.mixtures.items():
-        if len(pair) != 2 or not set(pair) <= set(checked.made):
-            raise UserError(f"mixtures.{name}={pair} must name two of {', '.join(checked.made)}, the smaller first")
         file = material / "mixtures" / f"{name}.jsonl"
         if not file.exists():
             text = text or EvaluationText.of(checked.data, 4 * checked.mixture_prompts)
@@ -94,7 +91,7 @@ def _evaluate(config: DictConfig, model: str, folder: Path, tasks: list[str], mi
         own.model.name = model
         own.model.series.pattern = str(folder / "step{step}")
         own.callbacks = own.published_callbacks
-        own.task.tasks = tasks
+        own.benchmark.tasks = tasks
         if mixture is not None and own.measures.get("sequences"):
             own.measures.sequences.mixture = str(mixture)
         for key in ("made", "published", "published_callbacks"):

@@ -18,12 +18,22 @@ from trajlab.protocols import CausalLM
 
 
 def decay_groups(model: nn.Module) -> list[dict[str, Any]]:
-    """Matrices (embeddings among them) with the optimizer's weight decay; norms, biases and other vectors without."""
+    """Matrices (embeddings among them) with the optimizer's weight decay; norms, biases and other vectors without.
+
+    Embeddings and the head are marked with ``is_token_table``, for optimizers that treat them apart.
+    """
+    _mark_token_tables(model)
     parameters = [p for p in model.parameters() if p.requires_grad]
     return [
         {"params": [p for p in parameters if p.ndim >= 2]},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
+
+
+def _mark_token_tables(model: nn.Module) -> None:
+    tables = [m.weight for m in model.modules() if isinstance(m, nn.Embedding)]
+    for table in [*tables, cast(CausalLM, model).head_weight]:
+        setattr(table, "is_token_table", True)  # noqa: B010
 
 
 class LanguageModel(L.LightningModule):

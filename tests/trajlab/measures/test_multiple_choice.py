@@ -119,7 +119,7 @@ def test_task_files(tmp_path: Path) -> None:
     for tasks, said in (
         ([str(tmp_path / "nothing*")], "no file fits"),
         ([str(broken)], "no BIG-bench task of multiple choice"),
-        ([str(tmp_path / "top/sub/task.json")], "too few for task.shots=3"),
+        ([str(tmp_path / "top/sub/task.json")], "too few for benchmark.shots=3"),
     ):
         with pytest.raises(UserError, match=said):
             MultipleChoice(tasks, shots=3).prepare(NO_TEXT, TOKENIZER)

@@ -33,7 +33,7 @@ CONTEXT, STRIDE, DOCUMENTS = 48, 16, 3
 
 def _overrides(series: Path, runs: Path) -> list[str]:
     return [
-        "task=evaluate", "model=hf_folders", "name=series", "model.name=tiny", f"runs_dir={runs}",
+        "task=evaluate", "series=hf_folders", "name=series", "model.name=tiny", f"runs_dir={runs}",
         f"model.series.pattern='{series}/step{{step}}'", "model.series.tokens_per_step=1000",
         "data.source=embedded", "data.validation.valid.windows=1", f"evaluation.documents={DOCUMENTS}",
         f"evaluation.context={CONTEXT}", f"evaluation.stride={STRIDE}", "callbacks.token_loss.probes=40",
@@ -251,7 +251,7 @@ def test_a_full_disk_is_said(evaluate: Callable[..., Runs], monkeypatch: pytest.
         ("evaluation.stride=49", "stride=49 is more than evaluation.context=48"),
         ("evaluation.context=65", "context=65 is more than the 64 positions"),
         ("evaluation.layout=loose", "must be one of stream, documents"),
-        ("task.backend=other", "must be one of bigbench, lm_eval"),
+        ("benchmark.backend=other", "must be one of bigbench, lm_eval"),
         ("model.dtype=float8", "must be one of float32"),
         ("model.remote_code=elsewhere", "must be 'tiny'"),
         ("model.device_map=auto", "needs the package accelerate"),
@@ -292,7 +292,7 @@ def test_a_runs_snapshots_are_a_series(micro: Callable[..., Path], tmp_path: Pat
         trained = load_runs(path)
         out = tmp_path / f"evaluated-{path.parts[-3]}"
         run_here(
-            "task=evaluate", "model=trajlab_run", "name=again", "model.name=mine", f"model.series.run='{path}'",
+            "task=evaluate", "series=trajlab_run", "name=again", "model.name=mine", f"model.series.run='{path}'",
             "data.source=embedded", "evaluation.documents=2", "evaluation.context=16", f"runs_dir={out}",
             "trainer.threads=1",
         )  # fmt: skip
