@@ -9,7 +9,8 @@ from trajlab.callbacks.interval_telemetry import IntervalTelemetry
 from trajlab.callbacks.position_loss import PositionLoss
 from trajlab.callbacks.run_checkpoint import RunCheckpoint
 from trajlab.callbacks.step_telemetry import StepTelemetry
-from trajlab.callbacks.weight_snapshots import WeightSnapshots, distinct_tensors
+from trajlab.callbacks.weight_snapshots import WeightSnapshots
+from trajlab.checkpoints.weights import distinct_tensors
 from trajlab.evaluation.context import Latest, RunCallback, RunMember, training_module
 from trajlab.models.llama import LlamaModel
 from trajlab.protocols import LossConsumer
