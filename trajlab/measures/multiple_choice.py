@@ -105,9 +105,9 @@ def _name(path: Path, spec: dict[str, Any]) -> str:
 class MultipleChoice:
     """Accuracy on BIG-bench tasks under a checkpoint.
 
-    ``tasks`` are files or glob patterns. The answer is the option with the highest log-likelihood a token. Metrics:
+    ``tasks`` are files or glob patterns. The answer is the option with the highest log-likelihood per token. Metrics:
     ``multiple_choice_grade`` (the score of that option), ``unnormalised_grade`` (by the summed log-likelihood) and
-    ``correct_log_likelihood`` (nats a token of the best option, which moves before the choice does), each with the
+    ``correct_log_likelihood`` (nats per token of the best option, which moves before the choice does), each with the
     standard error of its mean over ``n`` questions.
     """
 
@@ -136,7 +136,7 @@ class MultipleChoice:
                 )
 
     def rows(self, model: CheckpointModel) -> pa.Table:
-        """Three rows a task."""
+        """Three rows per task."""
         rows = [row for task in self._tasks for row in self._measure(task, model)]
         return pa.Table.from_pylist(rows, schema=TASKS.rows)
 

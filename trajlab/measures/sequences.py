@@ -89,7 +89,7 @@ class SequencePerplexity:
         self._sequences = [*correct, *random, *wrong, *drawn]
 
     def rows(self, model: CheckpointModel) -> pa.Table:
-        """One row a sequence."""
+        """One row per sequence."""
         texts = [TokenizedText(np.array(s.ids), np.zeros(len(s.ids), np.int64)) for s in self._sequences]
         rows = []
         for s, nll_T in zip(self._sequences, model.sequence_losses(texts, self.batch), strict=True):
