@@ -1,5 +1,7 @@
 """Position weighting: does training less on some positions help? Paired over seeds."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from trajlab.analysis.contrasts import planned_contrasts
@@ -53,7 +55,7 @@ def final_losses(runs: Runs) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _spans(weighted: list[tuple[Manifest, Weighting]], experiment: str) -> dict[str, tuple[int, int]]:
+def _spans(weighted: Sequence[tuple[Manifest, Weighting]], experiment: str) -> dict[str, tuple[int, int]]:
     """First and last position of each weighting of the experiment, in the order of the context."""
     own = {w for m, w in weighted if m["experiment"] == experiment}
     placed = [(w.first, w.last, w.weighting) for w in own if w.first is not None and w.last is not None]
