@@ -8,15 +8,13 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
-from trajlab.analysis.curve_laws import AnnealingLaw, LogarithmicLaw, PowerLaw, ReciprocalLaw
+from trajlab.analysis.forecasting import baselines
 from trajlab.analysis.temporal_law import Projection, project
 from trajlab.evaluation.accumulators import PositionSums
 from trajlab.evaluation.context import RunCallback
 from trajlab.evaluation.engine import RAW
 from trajlab.protocols import Interval
 
-BASELINES = (PowerLaw, ReciprocalLaw, LogarithmicLaw, AnnealingLaw)
-"""The multi-power law's fit takes seconds, which a report has and a training run has not."""
 SCHEMA = pa.schema(
     {
         "variant": pa.string(),
@@ -34,8 +32,8 @@ SCHEMA = pa.schema(
 class LiveForecast(RunCallback):
     """Forecasts the run's final loss from the losses so far (methods.md §3), so that a hopeless run can be stopped.
 
-    A row a law goes to table `forecasts`: nats at ``target_tokens`` with a band of 90 %, or why the law was refused. The
-    ``law``'s forecast (another's where it is refused, in the order of ``fallbacks``) goes to `RunContext.latest`, which
+    One row per law goes to table `forecasts`: nats at ``target_tokens`` with a band of 90 %, or why the law was refused. The
+    ``law``'s forecast (another's where it is refused, in the order of ``fallbacks``; the laws of the step alone unless given) goes to `RunContext.latest`, which
     the progress line shows, and to the loggers as ``forecast/loss``, ``forecast/low`` and ``forecast/high``.
     """
 
@@ -46,7 +44,7 @@ class LiveForecast(RunCallback):
         every: int = 5,
         split: str | None = None,
         law: str = "temporal",
-        fallbacks: tuple[str, ...] | list[str] = ("power", "reciprocal", "logarithmic"),
+        fallbacks: tuple[str, ...] | list[str] | None = None,
     ) -> None:
         if every < 1:
             raise ValueError(f"every must be at least 1, got {every}")
@@ -54,7 +52,7 @@ class LiveForecast(RunCallback):
         """Forecast at every n-th interval."""
         self.split = split
         """The validation split; None: the first."""
-        self.laws = (law, *fallbacks)
+        self.laws = (law, *([b.name for b in baselines(with_lr=False)] if fallbacks is None else fallbacks))
         self._tokens: list[int] = []
         self._losses: list[list[float]] = []
         self._sums: PositionSums | None = None
@@ -79,7 +77,7 @@ class LiveForecast(RunCallback):
         self._sums.update(nll_BT, mask_BT)
 
     def rows(self) -> pa.Table:
-        """A row a law where a forecast is due; none at the last interval, when the truth is known."""
+        """One row per law where a forecast is due; none at the last interval, when the truth is known."""
         if self._interval is None or self._sums is None:
             return SCHEMA.empty_table()
         sums = self._sums.compute()
@@ -96,15 +94,11 @@ class LiveForecast(RunCallback):
         marks = [step * self.run.schedule.tokens_per_step for step in self.run.schedule.steps]
         tokens_K, tokens_M = np.array(self._tokens, float), np.array(marks[len(self._tokens) :], float)
         lr_K, lr_M = self._learning_rates(tokens_K), self._learning_rates(tokens_M)
-        projections = project(np.array(self._losses), tokens_K, tokens_M, lr_K, lr_M, baselines=BASELINES)
+        quick = baselines(costly=False)  # a training run doesn't wait seconds for a fit
+        projections = project(np.array(self._losses), tokens_K, tokens_M, lr_K, lr_M, baselines=quick)
         self._publish(projections)
-        rows = [
-            {
-                "variant": RAW, "split": self._split, "law": p.law, "target_tokens": marks[-1],
-                "forecast": _last(p.loss_M), "low": _last(p.low_M), "high": _last(p.high_M), "refused": p.refused or None,
-            }
-            for p in projections
-        ]  # fmt: skip
+        same = {"variant": RAW, "split": self._split, "target_tokens": marks[-1]}
+        rows = [{**same, "law": p.law, **_at_the_end(p), "refused": p.refused or None} for p in projections]
         return pa.Table.from_pylist(rows, schema=SCHEMA)
 
     def _learning_rates(self, tokens_K: np.ndarray) -> np.ndarray | None:
@@ -148,5 +142,7 @@ class LiveForecast(RunCallback):
         self._tokens, self._losses = list(state_dict["tokens"]), [list(row) for row in state_dict["losses"]]
 
 
-def _last(value_M: np.ndarray) -> float | None:
-    return float(value_M[-1]) if np.isfinite(value_M[-1]) else None
+def _at_the_end(projection: Projection) -> dict[str, float | None]:
+    """The forecast of the final loss with its band; nulls where the law was refused."""
+    ends = zip(("forecast", "low", "high"), (projection.loss_M, projection.low_M, projection.high_M), strict=True)
+    return {name: float(value_M[-1]) if np.isfinite(value_M[-1]) else None for name, value_M in ends}

@@ -58,7 +58,7 @@ class Exponential:
 
     def start(self) -> "RunningExponential":
         """An empty average."""
-        return RunningExponential(self)
+        return RunningExponential(self.step)
 
     def step(self, n: int) -> float:
         """How far the average moves towards the n-th snapshot, counted from 1."""

@@ -7,8 +7,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from trajlab.averaging.rules import Exponential
-
 
 class Running(Protocol):
     """The average of one tensor so far."""
@@ -114,8 +112,9 @@ class RunningMean:
 class RunningExponential:
     """Keeps the float32 average."""
 
-    def __init__(self, rule: Exponential) -> None:
-        self.rule = rule
+    def __init__(self, share: Callable[[int], float]) -> None:
+        self.share = share
+        """How far the average moves towards the n-th snapshot, counted from 1."""
         self.mean: Tensor | None = None
         self.count = 0
 
@@ -125,7 +124,7 @@ class RunningExponential:
         if self.mean is None:
             self.mean = x.to(torch.float32, copy=True)
         else:
-            self.mean.lerp_(x.to(torch.float32), self.rule.step(self.count))
+            self.mean.lerp_(x.to(torch.float32), self.share(self.count))
 
     def value(self) -> Tensor:
         """The average as it stands, a copy."""

@@ -10,7 +10,6 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from trajlab.averaging import (
-    DECAYS,
     Exponential,
     Mean,
     RunningAverages,
@@ -22,6 +21,7 @@ from trajlab.averaging import (
     merging_weights,
     swa,
 )
+from trajlab.averaging.rules import DECAYS
 
 RULES = {
     "lawa": Window(3),

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from trajlab.evaluation.engine import nll
+from trajlab.evaluation import nll
 from trajlab.models.llama import LlamaModel
 
 

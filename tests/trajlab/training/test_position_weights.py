@@ -9,7 +9,8 @@ import torch
 
 from trajlab.analysis import load_runs
 from trajlab.errors import ConfigProblems
-from trajlab.evaluation.nll import mean_loss, position_weights
+from trajlab.evaluation.nll import mean_loss
+from trajlab.training.position_weights import position_weights
 
 
 @pytest.mark.parametrize(
