@@ -1,7 +1,7 @@
 """While a run trains: where its loss will end, by every law that the evidence carries."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -11,22 +11,10 @@ from torch import Tensor
 from trajlab.analysis.forecasting import baselines
 from trajlab.analysis.temporal_law import Projection, project
 from trajlab.evaluation.accumulators import PositionSums
-from trajlab.evaluation.context import RunCallback
+from trajlab.evaluation.context import FinalLoss, RunCallback
 from trajlab.evaluation.engine import RAW
-from trajlab.protocols import Interval
-
-SCHEMA = pa.schema(
-    {
-        "variant": pa.string(),
-        "split": pa.string(),
-        "law": pa.string(),
-        "target_tokens": pa.int64(),
-        "forecast": pa.float64(),
-        "low": pa.float64(),
-        "high": pa.float64(),
-        "refused": pa.string(),
-    }
-)
+from trajlab.protocols import Interval, TrainingModule
+from trajlab.store.tables import FORECASTS
 
 
 class LiveForecast(RunCallback):
@@ -66,7 +54,7 @@ class LiveForecast(RunCallback):
         """Take part where the raw weights are scored on the split."""
         wanted = self.split or next(iter(self.run.engine.splits))
         self._interval = interval if (variant, split) == (RAW, wanted) else None
-        self._split, self._sums = split, None
+        self._sums = None
 
     def update(self, nll_BT: Tensor, mask_BT: Tensor, tokens_BT: Tensor) -> None:
         """Add a batch."""
@@ -79,15 +67,15 @@ class LiveForecast(RunCallback):
     def rows(self) -> pa.Table:
         """One row per law where a forecast is due; none at the last interval, when the truth is known."""
         if self._interval is None or self._sums is None:
-            return SCHEMA.empty_table()
+            return FORECASTS.measured.empty_table()
         sums = self._sums.compute()
         self._tokens.append(self._interval.tokens)
         self._losses.append((sums["nll_sum"] / sums["count"]).tolist())
         if self._interval.index >= len(self.run.schedule) - 1:
-            self._withdraw()
-            return SCHEMA.empty_table()
+            self.run.latest.forecast = None
+            return FORECASTS.measured.empty_table()
         if self._interval.index % self.every or self._interval.index == 0:
-            return SCHEMA.empty_table()
+            return FORECASTS.measured.empty_table()
         return self._forecast()
 
     def _forecast(self) -> pa.Table:
@@ -97,9 +85,9 @@ class LiveForecast(RunCallback):
         quick = baselines(costly=False)  # a training run doesn't wait seconds for a fit
         projections = project(np.array(self._losses), tokens_K, tokens_M, lr_K, lr_M, baselines=quick)
         self._publish(projections)
-        same = {"variant": RAW, "split": self._split, "target_tokens": marks[-1]}
+        same = {"target_tokens": marks[-1]}
         rows = [{**same, "law": p.law, **_at_the_end(p), "refused": p.refused or None} for p in projections]
-        return pa.Table.from_pylist(rows, schema=SCHEMA)
+        return pa.Table.from_pylist(rows, schema=FORECASTS.measured)
 
     def _learning_rates(self, tokens_K: np.ndarray) -> np.ndarray | None:
         """At some tokens; None for a module whose schedule isn't known. The first step's at initialisation."""
@@ -110,21 +98,17 @@ class LiveForecast(RunCallback):
     def _publish(self, projections: list[Projection]) -> None:
         named = {p.law: p for p in projections if not p.refused}
         chosen = next((named[law] for law in self.laws if law in named), None)
-        self._withdraw()
+        self.run.latest.forecast = None
         if chosen is not None:
-            values = zip(("loss", "low", "high"), (chosen.loss_M, chosen.low_M, chosen.high_M), strict=True)
-            self._unlogged = {f"forecast/{key}": float(value_M[-1]) for key, value_M in values}
-            self.run.latest.update(self._unlogged)
-
-    def _withdraw(self) -> None:
-        for key in ("loss", "low", "high"):
-            self.run.latest.pop(f"forecast/{key}", None)
+            final = FinalLoss(*(float(value_M[-1]) for value_M in (chosen.loss_M, chosen.low_M, chosen.high_M)))
+            self._unlogged = {f"forecast/{key}": value for key, value in final._asdict().items()}
+            self.run.latest.forecast = final
 
     # ---- hooks
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Learn the schedule."""
-        self._learning_rate = cast(Any, getattr(pl_module, "learning_rate", None))
+        self._learning_rate = pl_module.learning_rate if isinstance(pl_module, TrainingModule) else None
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Hand a new forecast to the loggers."""

@@ -104,7 +104,7 @@ def test_broken_claims_leave_the_others_alone(install) -> None:
         budget = outside_analysis:WALKS
         function = outside_analysis:table
         """)
-    with pytest.warns(UserWarning, match="is left out") as caught:
+    with pytest.warns(UserWarning, match="entry point") as caught:
         part = claims.section(budget_runs(seeds=1))
     assert part is not None
     assert [b.kind for b in part.blocks] == ["table", "text"]

@@ -1,8 +1,8 @@
 """A published checkpoint as a LightningModule that evaluates: OPT, Pythia, any causal LM of transformers.
 
-`CheckpointModel.open` takes a folder, its own tokenizer, a dtype and a device (or a device map); `document_loss` scores
-one long text by sliding windows; ``Trainer.predict`` gives the token losses of batches. No code that comes with a
-checkpoint is run unless asked for. Shapes: B windows, S = T + 1 tokens, T targets.
+`CheckpointModel.open` takes a folder, its own tokenizer, a dtype and a device (or a device map). ``task=evaluate`` hands
+its ``lm`` to the evaluation engine; by hand ``Trainer.predict`` gives the token losses of batches of windows, and
+`document_loss` scores one long text. No code that comes with a checkpoint is run unless asked for. Shapes: B windows, S = T + 1 tokens, T targets.
 """
 
 import importlib.util
@@ -13,10 +13,11 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
+from trajlab.checkpoints.convert import open_folder
 from trajlab.data.documents import DocumentWindows, TokenizedText, tokenize
 from trajlab.errors import UserError
 from trajlab.evaluation.nll import token_losses
@@ -45,20 +46,27 @@ class DocumentLoss:
 
 
 class CheckpointModel(L.LightningModule):
-    """A wrapped transformers model and its tokenizer, for evaluation alone."""
+    """A wrapped transformers model and its tokenizer, for evaluation alone::
 
-    def __init__(self, model: HFModel, tokenizer: Any) -> None:
+    checkpoint = CheckpointModel.open("folder")
+    losses = L.Trainer(logger=False).predict(checkpoint, DataLoader(tokens_NS, batch_size=8))  # a list of (B, T)
+    """
+
+    def __init__(self, model: nn.Module, tokenizer: Any) -> None:
         super().__init__()
-        self.model = model.eval()
+        self.lm: Any = model.eval()
+        """A `trajlab.protocols.CausalLM`: one of transformers, or what a run of trajlab trained; what the engine scores."""
         self.tokenizer = tokenizer
-        _refuse_foreign_tokenizer(model, tokenizer)
+        _refuse_foreign_tokenizer(self.lm, tokenizer)
 
     @classmethod
     def open(
         cls, folder: Path | str, tokenizer: Any = None, *, dtype: str = "float32", device: str = "cpu",
-        device_map: str | None = None, remote_code: bool = False,
+        device_map: str | None = None, remote_code: bool = False, model_class: str | None = None,
     ) -> "CheckpointModel":  # fmt: skip
         """The checkpoint in a folder; ``tokenizer`` None: the folder's own.
+
+        ``model_class`` is the class of a run's model that is neither trajlab's own nor one of transformers.
 
         Raises UserError where the folder can't be opened, needs code of its own, or doesn't fit the tokenizer.
         """
@@ -68,19 +76,33 @@ class CheckpointModel(L.LightningModule):
             raise UserError(f"model.device_map={device_map} needs the package accelerate; install it, or write null")
         if dtype not in DTYPES:
             raise UserError(f"model.dtype={dtype!r} must be one of {', '.join(DTYPES)}")
+        if (own := open_folder(Path(folder), model_class)) is not None:
+            if device_map is not None:
+                raise UserError(f"model.device_map={device_map} is for models of transformers; write null for {folder}")
+            return cls(own.to(device=device, dtype=_dtype(dtype)), tokenizer)
         hf = _from_pretrained(
             AutoModelForCausalLM, folder, dtype=DTYPES[dtype], device_map=device_map, trust_remote_code=remote_code
         )
         model = HFModel(hf)
         return cls(model if device_map else model.to(device), tokenizer)
 
+    @property
+    def hf(self) -> PreTrainedModel:
+        """The model of transformers, for what needs its interface. Raises UserError where it is a run's own model."""
+        if not isinstance(self.lm, HFModel):
+            raise UserError(
+                f"{type(self.lm).__name__} is no model of transformers: its losses can be measured, but no task.tasks and no "
+                "mixtures; write task.tasks=[]"
+            )
+        return self.lm.hf
+
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """Logits (B, T, V)."""
-        return self.model(tokens_BT)
+        return self.lm(tokens_BT)
 
     def predict_step(self, tokens_BS: Tensor, batch_idx: int = 0) -> Tensor:
         """Token losses (B, T) of a batch of windows, in nats."""
-        return token_losses(self.model, tokens_BS)
+        return token_losses(self.lm, tokens_BS)
 
     def document_loss(
         self, text: str, context: int | None = None, stride: int | None = None, batch_windows: int = 8
@@ -91,16 +113,16 @@ class CheckpointModel(L.LightningModule):
         """
         context = self.context(context)
         windows = DocumentWindows([tokenize(self.tokenizer, text)], context, stride or max(context // 2, 1))
-        total, device = 0.0, next(self.model.parameters()).device
+        total, device = 0.0, next(self.lm.parameters()).device
         for start in range(0, len(windows), batch_windows):
             numbers = range(start, min(start + batch_windows, len(windows)))
-            nll_BT = token_losses(self.model, windows.batch(numbers).to(device)).cpu().double()
+            nll_BT = token_losses(self.lm, windows.batch(numbers).to(device)).cpu().double()
             total += float((nll_BT * windows.mask(numbers)).sum())
         return DocumentLoss(total, windows.token_count, windows.byte_count)
 
     def context(self, asked: int | None) -> int:
         """The context to use. Raises UserError for one that the model has no positions for."""
-        longest = self.model.longest
+        longest = getattr(self.lm, "longest", None)
         if asked and longest and asked > longest:
             raise UserError(f"evaluation.context={asked} is more than the {longest} positions that the model takes")
         return asked or longest or 2048
@@ -109,14 +131,14 @@ class CheckpointModel(L.LightningModule):
     def sequence_losses(self, sequences: list[TokenizedText], batch: int = 16) -> list[Tensor]:
         """Losses of every token after the first of each sequence, padded together by length; nats, float32."""
         order = sorted(range(len(sequences)), key=lambda i: len(sequences[i].ids_N))
-        device = next(self.model.parameters()).device
+        device = next(self.lm.parameters()).device
         losses: list[Tensor] = [torch.empty(0)] * len(sequences)
         for start in range(0, len(order), batch):
             some = order[start : start + batch]
             tokens_BS = torch.zeros(len(some), len(sequences[some[-1]].ids_N), dtype=torch.int64)
             for row, i in enumerate(some):
                 tokens_BS[row, : len(sequences[i].ids_N)] = torch.from_numpy(sequences[i].ids_N)
-            nll_BT = token_losses(self.model, tokens_BS.to(device)).cpu()
+            nll_BT = token_losses(self.lm, tokens_BS.to(device)).cpu()
             for row, i in enumerate(some):
                 losses[i] = nll_BT[row, : len(sequences[i].ids_N) - 1]
         return losses
@@ -142,7 +164,13 @@ def _from_pretrained(kind: Any, source: Path | str, **options: Any) -> Any:
         raise UserError(f"{source}: no {what} can be opened there ({type(e).__name__}: {said})") from e
 
 
-def _refuse_foreign_tokenizer(model: HFModel, tokenizer: Any) -> None:
+def _dtype(name: str) -> torch.dtype | None:
+    """None, for ``auto``: as stored."""
+    dtype = DTYPES[name]
+    return dtype if isinstance(dtype, torch.dtype) else None
+
+
+def _refuse_foreign_tokenizer(model: Any, tokenizer: Any) -> None:
     largest = max(tokenizer.get_vocab().values(), default=-1)
     if largest >= model.vocab_size:
         raise UserError(
