@@ -1,7 +1,8 @@
 """The claims of the study of checkpoint series, each against what the runs at hand say (Xia et al. 2023, arXiv 2212.09803).
 
-`series_claims` answers for those claims whose tables are there, `table` in the columns of `trajlab.analysis.claims`. The models at hand are not the published ones: a verdict
-says whether the same pattern stands here, not whether the published number was right.
+`series_claims` answers for those claims whose tables are there, `table` in the columns of `trajlab.analysis.claims`. The
+models at hand are not the published ones: a verdict says whether the same pattern stands here, not whether the published
+number was right.
 """
 
 from collections.abc import Iterator
