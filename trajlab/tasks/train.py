@@ -34,9 +34,7 @@ def train(config: DictConfig) -> None:
     asked = configured(config, TrainConfig, training_problems(config))
     checked, store = asked.checked, _store(config, asked.checked)
     with store.lock():
-        if checked.overwrite:
-            store.clear()
-        if (status := store.status(asked.plain)) == "finished":
+        if (status := store.begin(asked.plain, overwrite=checked.overwrite)) == "finished":
             say(f"{store.folder}: finished already, skipped (overwrite=true runs it again)")
             return
         with open_dict(config):
@@ -70,8 +68,8 @@ def _train(asked: Configured[TrainConfig], store: RunStore, *, resume: bool) -> 
     if resume:
         refuse_other_data(store, data)
     entries = manifest_entries(asked.plain, data, module.model, threads)
-    store.write_config(asked.yaml)
     store.update_manifest(**entries, status="running", started=now())
+    store.write_config(asked.yaml)
     _banner(store, data, entries, schedule, checked)
 
     datamodule = TokenDataModule(
@@ -96,8 +94,7 @@ def _train(asked: Configured[TrainConfig], store: RunStore, *, resume: bool) -> 
 
 
 def _store(config: DictConfig, checked: TrainConfig) -> RunStore:
-    name = run_name(config, checked.run_keys)
-    return RunStore(Path(checked.runs_dir) / checked.name / name, checked.name, name, checked.seed)
+    return RunStore.below(checked.runs_dir, checked.name, run_name(config, checked.run_keys), checked.seed)
 
 
 def run_name(config: DictConfig, keys: list[str]) -> str:
