@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from glob import escape
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def publish(path: Path, write: Callable[[Path], object]) -> None:
     temporary = temporary_name(path)
     with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(path.parent, path.name)
+        remove_leftovers(path.parent, escape(path.name))
         _writing.add(temporary)
         try:
             write(temporary)
@@ -58,9 +59,9 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
-def remove_leftovers(folder: Path, name: str | None = None, *, below: bool = False) -> None:
-    """Remove what killed processes left of ``name`` (of every name) in a folder, or in all folders below it too."""
-    pattern = f".{escape(name) if name else '*'}.*.part"
+def remove_leftovers(folder: Path, name: str = "*", *, below: bool = False) -> None:
+    """Remove what killed processes left of a name (a pattern) in a folder, or in all folders below it too."""
+    pattern = f".{name}.*.part"
     for left in list(folder.rglob(pattern) if below else folder.glob(pattern)):
         if (match := PART.fullmatch(left.name)) and left not in _writing and not _alive(int(match["process"])):
             _remove(left)
@@ -74,6 +75,21 @@ def remove_folder(folder: Path) -> None:
     except FileNotFoundError:
         return
     _remove(doomed)
+
+
+def set_aside(folder: Path) -> None:
+    """Move a folder that is to be replaced to ``.<name>.replaced-<number>`` beside it, in one step."""
+    names = (folder.with_name(f".{folder.name}.replaced-{i}") for i in count())
+    with writable(folder):
+        os.replace(folder, next(name for name in names if not name.exists()))
+
+
+def remove_replaced(folder: Path, ours: Callable[[Path], bool]) -> None:
+    """Remove what `set_aside` moved, in this process or in one that was killed: those folders that are ``ours``."""
+    remove_leftovers(folder.parent, escape(f".{folder.name}.replaced-") + "*")
+    for aside in folder.parent.glob(escape(f".{folder.name}.replaced-") + "*"):
+        if ours(aside):
+            remove_folder(aside)
 
 
 @contextmanager

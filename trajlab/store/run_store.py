@@ -6,10 +6,7 @@ reader of tables is `trajlab.analysis.load`, which imports nothing from here. Na
 `trajlab.store.layout`.
 """
 
-import glob
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,7 +17,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from trajlab.errors import ConfigProblems, UserError
-from trajlab.files import publish, publish_json, remove_leftovers, temporary_name, writable
+from trajlab.files import publish, publish_json, remove_leftovers, remove_replaced, set_aside, writable
 from trajlab.names import name_problems
 from trajlab.protocols import Interval
 from trajlab.store import layout
@@ -113,35 +110,24 @@ class RunStore:
         manifest, content = self.manifest(), self._content()
         if manifest is None and not content:
             return
-        if (identity := manifest and (manifest["experiment"], manifest["run"])) != (self.experiment, self.run):
-            there = f"the run {identity[1]} of {identity[0]}" if identity else f"{content[0].name} and no manifest"
+        if not self._is_this_run(self.folder):
+            there = (
+                f"the run {manifest['run']} of {manifest['experiment']}"
+                if manifest
+                else f"{content[0].name}, no manifest"
+            )
             raise UserError(
                 f"{self.folder} holds {there}, not the run {self.run} of {self.experiment}; overwrite=true replaces a run "
                 "by itself alone: move the folder away, or give another name=…"
             )
         if below := [f for f in layout.run_folders(self.folder) if f != self.folder]:
             raise UserError(f"{below[0]} is another run within {self.folder}; move it away before overwrite=true")
-        aside = next(p for i in range(1000) if not (p := self._aside(i)).exists())
-        with writable(aside):
-            os.replace(self.folder, aside)
+        set_aside(self.folder)
         self._take_lock()
 
-    def _aside(self, number: int | str) -> Path:
-        return self.folder.with_name(f".{self.folder.name}.replaced-{number}")
-
-    def _remove_replaced(self) -> None:
-        """Remove what `_set_aside` moved, in this process or in one that was killed, the manifest last."""
-        for aside in self.folder.parent.glob(glob.escape(f".{self.folder.name}.replaced-") + "*"):
-            manifest = read_manifest(aside)
-            if manifest is None or (manifest["experiment"], manifest["run"]) != (self.experiment, self.run):
-                continue
-            for path in aside.iterdir():
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path)
-                elif path.name != layout.MANIFEST:
-                    path.unlink()
-            os.replace(aside, doomed := temporary_name(aside))
-            shutil.rmtree(doomed)
+    def _is_this_run(self, folder: Path) -> bool:
+        manifest = read_manifest(folder)
+        return manifest is not None and (manifest["experiment"], manifest["run"]) == (self.experiment, self.run)
 
     def _content(self) -> list[Path]:
         """Whatever the folder holds beside the lock."""
@@ -155,7 +141,7 @@ class RunStore:
         """Add or replace entries."""
         identity = {"format": layout.FORMAT, "experiment": self.experiment, "run": self.run, "seed": self.seed}
         publish_json(self.folder / layout.MANIFEST, {**identity, **(self.manifest() or {}), **entries})
-        self._remove_replaced()
+        remove_replaced(self.folder, self._is_this_run)
 
     def write_config(self, text: str) -> None:
         """The resolved configuration, for people."""
@@ -180,7 +166,13 @@ class RunStore:
     def read(self, table: str, columns: list[str]) -> pa.Table | None:
         """These columns of what is stored of a table, in the order of intervals; None where nothing is."""
         parts = layout.parts(self.folder, table)
-        return pa.concat_tables([pq.read_table(p, columns=columns) for p in parts]) if parts else None
+        return pa.concat_tables([read_part(p, columns) for p in parts]) if parts else None
+
+    def remove_parts(self, suffix: str) -> None:
+        """Remove what was added to the run under a suffix."""
+        for part in layout.parts(self.folder):
+            if layout.part_suffix(part) == suffix:
+                part.unlink()
 
     def save_snapshot(self, interval: Interval, write: Callable[[Path], object]) -> Path:
         """The weights of an interval: ``snapshots/tokens=….safetensors``, which ``write`` fills."""
@@ -207,6 +199,16 @@ class RunStore:
                 snapshot.unlink()
 
 
+def read_part(part: Path, columns: list[str]) -> pa.Table:
+    """These columns of a part. Raises UserError where it is broken or lacks one."""
+    try:
+        return pq.read_table(part, columns=columns, partitioning=None)
+    except (pa.ArrowException, OSError, KeyError) as e:
+        raise UserError(
+            f"{part} can't be read ({str(e).splitlines()[0][:200]}); restore it, or write overwrite=true to make the run anew"
+        ) from e
+
+
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """What is known of the run in a folder; None where there is none.
 
@@ -217,9 +219,9 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         manifest = json.loads(path.read_text())
-    except ValueError as e:
+    except (ValueError, OSError) as e:
         raise UserError(f"{path} can't be read ({e}); restore it, or remove the run's folder") from e
-    if not isinstance(manifest, dict) or "experiment" not in manifest:
+    if not isinstance(manifest, dict) or not all(isinstance(manifest.get(k), str) for k in ("experiment", "run")):
         raise UserError(f"{path} is no manifest of a run; restore it, or remove the run's folder")
     if manifest.get("format", layout.FORMAT) != layout.FORMAT:
         raise UserError(

@@ -8,7 +8,7 @@ Each part that is there already is left alone, so the same command goes on where
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -20,6 +20,7 @@ from trajlab.checkpoints.convert import run_tokenizer, write_folder
 from trajlab.checkpoints.snapshots import snapshot_steps
 from trajlab.config.parse import parse
 from trajlab.config.schema import MadeSeriesConfig, TrainConfig
+from trajlab.config.stored import corpus_class
 from trajlab.data.documents import EvaluationText
 from trajlab.data.storygrammar.stories import StoryGrammar
 from trajlab.files import publish, publish_json
@@ -38,7 +39,7 @@ def make_and_evaluate(config: DictConfig) -> None:
         shutil.rmtree(material)
     for model in checked.made:
         run = _train(config, model)
-        publish_series(run, material / model)
+        publish_series(run, material / model, corpus_class(config))
     tasks = make_tasks(material / "tasks", checked.task_questions)
     mixtures = {model: file for file, models in _mixtures(config, checked, material) for model in models}
     for model in checked.made:
@@ -58,10 +59,13 @@ def _train(config: DictConfig, model: str) -> Path:
     return Path(checked.runs_dir) / checked.name / run_name(own, checked.run_keys)
 
 
-def publish_series(run: Path, to: Path) -> None:
-    """A folder ``step{step}`` for each snapshot of a run; those that are there stay."""
+def publish_series(run: Path, to: Path, corpora: Iterable[str | None] = ()) -> None:
+    """A folder ``step{step}`` for each snapshot of a run; those that are there stay.
+
+    ``corpora`` are classes of corpora that the command names, see `run_tokenizer`.
+    """
     absent = [(tokens, step) for tokens, step in snapshot_steps(run) if not (to / f"step{step}").is_dir()]
-    encoder = run_tokenizer(run) if absent else None
+    encoder = run_tokenizer(run, corpora) if absent else None
     for tokens, step in absent:
         assert encoder is not None
         publish(to / f"step{step}", partial(write_folder, snapshot_path(run, tokens), encoder=encoder))

@@ -20,8 +20,10 @@ class RunSeries:
 
     def __init__(
         self, run: str, steps: Sequence[int | str] | None = None, cache: str = "evict",
-        cache_dir: str = "~/.cache/trajlab",
+        cache_dir: str = "~/.cache/trajlab", corpus: str | None = None,
     ) -> None:  # fmt: skip
+        self.corpus = corpus
+        """The class of a corpus of the user's own that the run was trained on."""
         self.run, self.steps, self.cache = Path(run), steps, checked_cache(cache)
         self._scratch = Path(cache_dir).expanduser() / "checkpoints" / "-".join(self.run.resolve().parts[-2:])
 
@@ -48,7 +50,7 @@ class RunSeries:
         """Model and tokenizer as a folder."""
         folder, snapshot = self._folder(checkpoint), self._snapshot(checkpoint)
         if not folder.is_dir():
-            encoder = run_tokenizer(self.run)
+            encoder = run_tokenizer(self.run, [self.corpus])
             with on_disk(str(folder)):
                 publish(folder, lambda temporary: write_folder(snapshot, temporary, encoder))
         return folder
