@@ -15,6 +15,7 @@ MANIFEST = "manifest.json"
 CONFIG = "config.yaml"
 LOCK = ".lock"
 CHECKPOINT = Path("checkpoints") / "last.ckpt"
+PREVIOUS_CHECKPOINT = CHECKPOINT.with_name("previous.ckpt")
 METRICS = "metrics"
 SNAPSHOTS = "snapshots"
 AVERAGES = "averages"

@@ -7,8 +7,11 @@ reader of tables is `trajlab.analysis.load`, which imports nothing from here. Na
 """
 
 import json
+import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -181,13 +184,20 @@ class RunStore:
         return path
 
     def save_checkpoint(self, write: Callable[[Path], object]) -> None:
-        """``checkpoints/last.ckpt``, whose former content stays until the new one is whole."""
+        """``checkpoints/last.ckpt``; the former one becomes ``previous.ckpt``, for the case that the last is damaged."""
+        if self.checkpoint.exists():
+            publish(self.previous_checkpoint, partial(_second_name, self.checkpoint))
         publish(self.checkpoint, write)
 
     @property
     def checkpoint(self) -> Path:
         """Where the state to resume from lies."""
         return self.folder / layout.CHECKPOINT
+
+    @property
+    def previous_checkpoint(self) -> Path:
+        """Where the state before that one lies."""
+        return self.folder / layout.PREVIOUS_CHECKPOINT
 
     def rewind(self, last_interval: int, last_tokens: int) -> None:
         """Remove the parts and snapshots beyond a checkpoint; everything, with ``last_interval`` -1."""
@@ -197,6 +207,14 @@ class RunStore:
         for snapshot in layout.snapshots(self.folder):
             if layout.snapshot_tokens(snapshot) > last_tokens:
                 snapshot.unlink()
+
+
+def _second_name(file: Path, name: Path) -> None:
+    """The same file under another name; a copy where the file system has no such thing."""
+    try:
+        os.link(file, name)
+    except OSError:
+        shutil.copyfile(file, name)
 
 
 def read_part(part: Path, columns: list[str]) -> pa.Table:
