@@ -59,6 +59,13 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
+def scratch_folder(path: Path) -> Path:
+    """A folder like ``path`` for this process alone, which removes it with `remove_folder`, or the next one after a kill."""
+    folder = temporary_name(path)
+    _writing.add(folder)
+    return folder
+
+
 def remove_leftovers(folder: Path, name: str = "*", *, below: bool = False) -> None:
     """Remove what killed processes left of a name (a pattern) in a folder, or in all folders below it too."""
     pattern = f".{name}.*.part"
@@ -68,7 +75,8 @@ def remove_leftovers(folder: Path, name: str = "*", *, below: bool = False) -> N
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder so that nobody ever finds half of it under its name."""
+    """Remove a folder so that nobody ever finds half of it under its name; nothing happens where there is none."""
+    _writing.discard(folder)
     doomed = temporary_name(folder)
     try:
         os.replace(folder, doomed)

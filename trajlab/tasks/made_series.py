@@ -7,7 +7,7 @@ tasks are asked from stories with one contradiction. Then ``task=evaluate`` read
 Each part that is there already is left alone, so the same command goes on where it was interrupted.
 """
 
-import shutil
+import json
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
@@ -23,7 +23,8 @@ from trajlab.config.schema import MadeSeriesConfig, TrainConfig
 from trajlab.config.stored import corpus_class
 from trajlab.data.documents import EvaluationText
 from trajlab.data.storygrammar.stories import StoryGrammar
-from trajlab.files import publish, publish_json
+from trajlab.errors import UserError
+from trajlab.files import publish, publish_json, remove_replaced, set_aside
 from trajlab.store.layout import snapshot_path
 from trajlab.tasks.evaluate import evaluate
 from trajlab.tasks.mixture import draw_mixture
@@ -36,7 +37,14 @@ def make_and_evaluate(config: DictConfig) -> None:
     checked = parse(config, MadeSeriesConfig)
     material = Path(checked.runs_dir) / f"{checked.name}_material"
     if checked.overwrite and material.exists():
-        shutil.rmtree(material)
+        if not _is_material(material, checked.name):
+            raise UserError(
+                f"{material} holds no material of {checked.name} ({MARKER}); move it away before overwrite=true"
+            )
+        set_aside(material)
+    if not material.exists():
+        publish_json(material / MARKER, {"experiment": checked.name})
+    remove_replaced(material, lambda aside: _is_material(aside, checked.name))
     for model in checked.made:
         run = _train(config, model)
         publish_series(run, material / model, corpus_class(config))
@@ -44,6 +52,17 @@ def make_and_evaluate(config: DictConfig) -> None:
     mixtures = {model: file for file, models in _mixtures(config, checked, material) for model in models}
     for model in checked.made:
         _evaluate(config, model, material / model, [str(t) for t in tasks], mixtures.get(model))
+
+
+MARKER = "made.json"
+"""Says of a folder of material which experiment made it; only such a folder is ever replaced."""
+
+
+def _is_material(folder: Path, name: str) -> bool:
+    try:
+        return bool(json.loads((folder / MARKER).read_text()) == {"experiment": name})
+    except (OSError, ValueError):
+        return False
 
 
 def _train(config: DictConfig, model: str) -> Path:
