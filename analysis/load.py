@@ -136,7 +136,7 @@ def _manifest(path: Path) -> dict[str, Any]:
     return {**manifest, "folder": str(path.parent)}
 
 
-IDENTIFYING = ("experiment", "run", "interval", "variant", "split")
+IDENTIFYING = ("experiment", "run", "variant", "split")
 """Without those of these columns that a table has, nobody knows whose its rows are."""
 PART = re.compile(r"part-\d{5,}(\..+)?\.parquet")
 """The parts of a table, as `trajlab.store.layout` names them; whatever else lies in a table's folder is nobody's."""
