@@ -47,7 +47,7 @@ def tasks(folder: Path) -> list[Task]:
     snapshot = run / "snapshots" / "tokens=000000001920.safetensors"
     evaluated = [
         "task=evaluate", "series=trajlab_run", "name=again", "model.name=mine", f"model.series.run='{run}'",
-        "data.source=embedded", "evaluation.documents=2", "evaluation.context=16", "measures.sequences=null",
+        "data.source=embedded", "evaluation.documents=2", "evaluation.context=16",
     ]  # fmt: skip
     return [
         Task("train", [*MICRO, "callbacks.checkpoint.every_steps=3", f"runs_dir={runs}"]),
