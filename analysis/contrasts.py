@@ -1,4 +1,4 @@
-"""Planned contrasts between intervals, and how many seeds they need (methods.md §2).
+"""Planned contrasts between intervals, and how many seeds they need (docs/methods.md §2).
 
 `planned_pairs` names the few comparisons that the study asks for, `planned_contrasts` tests them within a family,
 `power_table` turns a spread between seeds into a number of seeds.
@@ -16,9 +16,9 @@ from scipy import optimize, special, stats
 from statsmodels.stats.multitest import multipletests
 
 from trajlab.analysis.statistics.grids import complete_grid
+from trajlab.analysis.statistics.intervals import t_interval
 from trajlab.analysis.statistics.resampling import EXACT_SIGN_FLIPS, all_signs, share_at_least
 
-Array = NDArray[np.float64]
 Pair = tuple[Any, Any]
 
 
@@ -73,14 +73,16 @@ def _check_pairs(pairs: Sequence[Pair], grid: pd.DataFrame, within: str) -> None
         raise ValueError(f"no {within} {', '.join(unknown)}; there are {', '.join(map(str, grid.columns))}")
 
 
-def _contrast(a: Any, b: Any, a_S: Array, b_S: Array, draws_BS: NDArray[np.int64], level: float) -> dict[str, Any]:
+def _contrast(
+    a: Any, b: Any, a_S: NDArray[np.float64], b_S: NDArray[np.float64], draws_BS: NDArray[np.int64], level: float
+) -> dict[str, Any]:
     change_S = b_S - a_S
     n, mean = len(change_S), float(change_S.mean())
     error = float(change_S.std(ddof=1)) / np.sqrt(n)
     if error <= 64 * np.finfo(float).eps * np.abs(np.r_[a_S, b_S]).max():
         error = 0.0
     t = mean / error if error else float(np.sign(mean) * np.inf) if mean else 0.0
-    half = stats.t.ppf((1 + level) / 2, n - 1) * error
+    low, high = t_interval(mean, error, n, level)
     g, g_low, g_high = hedges_g_av(a_S, b_S, level=level)
     boot_low, boot_high = np.quantile(change_S[draws_BS].mean(1), [(1 - level) / 2, (1 + level) / 2])
     return {
@@ -89,8 +91,8 @@ def _contrast(a: Any, b: Any, a_S: Array, b_S: Array, draws_BS: NDArray[np.int64
         "mean_a": a_S.mean(),
         "mean_b": b_S.mean(),
         "difference": mean,
-        "ci_low": mean - half,
-        "ci_high": mean + half,
+        "ci_low": low,
+        "ci_high": high,
         "t": t,
         "df": n - 1,
         "p": float(2 * stats.t.sf(abs(t), n - 1)),
@@ -103,14 +105,16 @@ def _contrast(a: Any, b: Any, a_S: Array, b_S: Array, draws_BS: NDArray[np.int64
     }
 
 
-def _paired_sign_flip(change_S: Array) -> float:
+def _paired_sign_flip(change_S: NDArray[np.float64]) -> float:
     """Two-sided p of |mean| under sign flips of the differences; nan above 14 seeds."""
     if len(change_S) > EXACT_SIGN_FLIPS:
         return np.nan
     return float(share_at_least(np.abs(all_signs(len(change_S)) @ change_S), abs(change_S.sum())))
 
 
-def hedges_g_av(a_S: Array, b_S: Array, *, level: float = 0.95) -> tuple[float, float, float]:
+def hedges_g_av(
+    a_S: NDArray[np.float64], b_S: NDArray[np.float64], *, level: float = 0.95
+) -> tuple[float, float, float]:
     """g_av of b − a with its confidence interval: (g, low, high).
 
     Mean difference ÷ √((var_a + var_b)/2), times 1 − 3/(8n − 9) (Cumming 2012; Lakens 2013). The interval is Algina and
@@ -146,7 +150,7 @@ def noncentral_t_limits(t: float, df: int, level: float = 0.95) -> tuple[float, 
 
 
 @lru_cache
-def _chi_quantiles(df: int, count: int = 4000) -> Array:
+def _chi_quantiles(df: int, count: int = 4000) -> NDArray[np.float64]:
     """Equally likely values of √(χ²/df)."""
     return np.asarray(np.sqrt(stats.chi2.ppf((np.arange(count) + 0.5) / count, df) / df))
 

@@ -1,4 +1,4 @@
-"""What the tokens bought (methods.md §1): price of each interval, where the best lies, when one could have stopped.
+"""What the tokens bought (docs/methods.md §1): price of each interval, where the best lies, when one could have stopped.
 
 Reads table `intervals` of one condition: several seeds, one variant, one split.
 """
@@ -103,7 +103,7 @@ STOPPING = {
     "stable phase": "the third interval of the first stable phase",
     "whole budget": "the last interval",
 }
-"""Criteria of methods.md §1 read as rules for stopping; each is known at the interval where it stops."""
+"""Criteria of docs/methods.md §1 read as rules for stopping; each is known at the interval where it stops."""
 
 
 def stop_here(intervals: pd.DataFrame, *, stable_length: int = 3) -> pd.DataFrame:

@@ -13,6 +13,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trajlab.analysis.tables import FORMAT, ORDER, ORDER_OF, as_expected
+
 
 @dataclass(frozen=True)
 class Runs:
@@ -80,11 +82,11 @@ class Runs:
 def load_runs(path: Path | str, *, finished_only: bool = False) -> Runs:
     """All runs at or below ``path``.
 
-    Raises FileNotFoundError where there is none, ValueError where runs of one experiment were trained on different data:
-    their curves must not be pooled.
+    Raises FileNotFoundError where there is none, ValueError where a run is of a format that this version doesn't know or a
+    column of another type than docs/tables.md says, and where runs of one experiment were trained on different data: their
+    curves must not be pooled.
     """
-    folders = sorted(m.parent for m in Path(path).rglob("manifest.json"))
-    manifests = [{**json.loads((f / "manifest.json").read_text()), "folder": str(f)} for f in folders]
+    manifests = [_manifest(m) for m in sorted(Path(path).rglob("manifest.json"))]
     if finished_only:
         manifests = [m for m in manifests if m["status"] == "finished"]
     if not manifests:
@@ -95,11 +97,28 @@ def load_runs(path: Path | str, *, finished_only: bool = False) -> Runs:
     return Runs({name: _read(name, folders) for name in names}, manifests)
 
 
+def _manifest(path: Path) -> dict[str, Any]:
+    manifest = json.loads(path.read_text())
+    if manifest.get("format", FORMAT) != FORMAT:
+        raise ValueError(
+            f"{path} is of format {manifest['format']!r}, this version of trajlab knows format {FORMAT}; read it with the "
+            "version that wrote it (versions.trajlab in the manifest)"
+        )
+    return {**manifest, "folder": str(path.parent)}
+
+
 def _read(table: str, folders: Iterable[Path]) -> pd.DataFrame:
     parts = [p for folder in folders for p in sorted((folder / "metrics" / table).glob("part-*.parquet"))]
-    frame = pa.concat_tables([pq.read_table(p) for p in parts], promote_options="default").to_pandas()
-    keys = [c for c in ("experiment", "run", "variant", "split", "interval", "step", "position") if c in frame]
+    frame = pa.concat_tables([_part(table, p) for p in parts], promote_options="default").to_pandas()
+    keys = [c for c in ORDER_OF.get(table, ORDER) if c in frame]
     return frame.sort_values(keys, kind="stable", ignore_index=True)
+
+
+def _part(table: str, path: Path) -> pa.Table:
+    try:
+        return as_expected(table, pq.read_table(path))
+    except ValueError as e:
+        raise ValueError(f"{path}: {e}") from e
 
 
 def _refuse_mixed_data(manifests: list[dict[str, Any]]) -> None:

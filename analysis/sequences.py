@@ -1,4 +1,4 @@
-"""Whole sequences along a series of checkpoints (methods.md §5): correct, randomised, contradicted and mixture text.
+"""Whole sequences along a series of checkpoints (docs/methods.md §5): correct, randomised, contradicted and mixture text.
 
 `sequence_perplexity` sums the table `sequences` up, `response` says which way each kind of text goes with training and,
 across models, with size.

@@ -1,4 +1,4 @@
-"""How steady a training trajectory is (methods.md §1): volatility, backslides, drawdown, spikes, stable phase, seeds.
+"""How steady a training trajectory is (docs/methods.md §1): volatility, backslides, drawdown, spikes, stable phase, seeds.
 
 `stability` and `between_seeds` read table `intervals`, `step_spikes` table `steps`. One row in, one row out: nothing is
 averaged before it is measured. Legend: K intervals, W validation windows.
@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from trajlab.analysis.statistics.grids import complete_grid, refuse_constant
+from trajlab.analysis.statistics.intervals import t_interval
 from trajlab.analysis.statistics.sums_of_squares import decompose
-
-Array = NDArray[np.float64]
 
 CURVE = ("experiment", "run", "seed", "variant", "split")
 """The columns that tell one curve from another; those that a frame has count."""
@@ -89,7 +88,7 @@ def _check_curve(curve: pd.DataFrame, label: str) -> None:
         raise ValueError(f"{label}: the loss at interval {first} is not finite; leave the run out from there on")
 
 
-def _telemetry(loss_K: Array, window: int, spike_deviations: float, spike_history: int) -> pd.DataFrame:
+def _telemetry(loss_K: NDArray[np.float64], window: int, spike_deviations: float, spike_history: int) -> pd.DataFrame:
     loss = pd.Series(loss_K)
     delta_K = np.diff(loss_K, prepend=np.nan)
     return pd.DataFrame(
@@ -103,7 +102,7 @@ def _telemetry(loss_K: Array, window: int, spike_deviations: float, spike_histor
     )
 
 
-def _rolling_sd(loss_K: Array, window: int) -> Array:
+def _rolling_sd(loss_K: NDArray[np.float64], window: int) -> NDArray[np.float64]:
     """Two-pass in each window: pandas' running sums leave noise where a curve is flat."""
     padded_K = np.concatenate([np.full(window - 1, np.nan), loss_K])
     windows_KW = np.lib.stride_tricks.sliding_window_view(padded_K, window)
@@ -113,7 +112,7 @@ def _rolling_sd(loss_K: Array, window: int) -> Array:
     return sd_K
 
 
-def _spikes(delta_K: Array, deviations: float, history: int) -> NDArray[np.bool_]:
+def _spikes(delta_K: NDArray[np.float64], deviations: float, history: int) -> NDArray[np.bool_]:
     """delta_K[0] is nan: the earlier deltas of interval t are 1…t−1."""
     spike_K = np.zeros(len(delta_K), bool)
     for t in range(history + 1, len(delta_K)):
@@ -123,7 +122,7 @@ def _spikes(delta_K: Array, deviations: float, history: int) -> NDArray[np.bool_
     return spike_K
 
 
-def _delta_errors(curve: pd.DataFrame) -> Array:
+def _delta_errors(curve: pd.DataFrame) -> NDArray[np.float64]:
     """√W·sd of the windows' differences in nll ÷ tokens; nan where an interval has no windows, or others."""
     error_K = np.full(len(curve), np.nan)
     if "window_nll" not in curve or "token_count" not in curve:
@@ -198,12 +197,12 @@ def between_seeds(intervals: pd.DataFrame, dv: str = "loss", *, level: float = 0
     table = groups[dv].agg(n="count", mean="mean", sd="std", min="min", max="max").reset_index()
     if "tokens" in intervals:
         table.insert(len(keys), "tokens", groups["tokens"].mean().to_numpy())
-    half = stats.t.ppf((1 + level) / 2, (table["n"] - 1).clip(lower=1)) * table["sd"] / np.sqrt(table["n"])
+    low, high = t_interval(table["mean"], table["sd"] / np.sqrt(table["n"]), table["n"], level)
     return table.assign(
         cv=table["sd"] / table["mean"].abs(),
         range=table["max"] - table["min"],
-        ci_low=table["mean"] - half,
-        ci_high=table["mean"] + half,
+        ci_low=low,
+        ci_high=high,
     )
 
 
@@ -233,7 +232,7 @@ def seed_agreement(
     return pd.Series({"icc": icc, "ci_low": low, "ci_high": high, "n": n, "k": k})
 
 
-def _mean_square(squares_B: Array, df: int) -> float:
+def _mean_square(squares_B: NDArray[np.float64], df: int) -> float:
     """Mean square of a single grid."""
     return float(squares_B[0]) / df
 
@@ -261,7 +260,7 @@ def step_spikes(
     return pd.concat(parts, ignore_index=True) if parts else frame
 
 
-def _excess(loss: Array, window: int, history: int) -> Array:
+def _excess(loss: NDArray[np.float64], window: int, history: int) -> NDArray[np.float64]:
     """(loss − mean)/sd of the steps before; centred on the median first, since pandas keeps running sums."""
     finite = pd.Series(np.where(np.isfinite(loss), loss, np.nan))
     centred = finite - finite.median()

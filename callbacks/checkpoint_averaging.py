@@ -75,6 +75,8 @@ class CheckpointAveraging(RunCallback):
                 f"averagers {needing} count tokens, but tokens_per_step is unknown outside a trajlab run; "
                 "give CheckpointAveraging(…, tokens_per_step=…) or use every_steps"
             )
+        if (run := getattr(self, "run", None)) is not None and trainer.is_global_zero:
+            run.store.update_manifest(averagers=[a.facts(self._tokens_per_step()) for a in self.averagers.values()])
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """The initial weights, for averagers that start at 0; where a resumed run stands."""

@@ -1,12 +1,13 @@
 """A deliberate disturbance of training, to see what survives it."""
 
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
 from torch import Tensor
 
 from trajlab.evaluation.context import RunCallback
+from trajlab.protocols import CausalLM, TrainingModule
 from trajlab.rng import seed_of
 
 
@@ -46,7 +47,8 @@ class Disturbance(RunCallback):
             self._raise_rates(trainer)
         if self.random_tokens:
             generator = torch.Generator().manual_seed(seed_of("disturbance", self.seed) ^ trainer.global_step)
-            replace_tokens(batch, self.random_tokens, pl_module.model.vocab_size, generator)  # type: ignore[arg-type,union-attr]
+            model = cast(CausalLM, cast(TrainingModule, pl_module).model)
+            replace_tokens(batch, self.random_tokens, model.vocab_size, generator)
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Give the optimizer its rate back."""

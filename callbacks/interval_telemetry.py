@@ -1,4 +1,4 @@
-"""Evaluates at initialisation and at every due token mark, and records loss, speed and training state."""
+"""Loss, speed and the state of training at every interval. Shapes: B windows, T positions, W windows of the split."""
 
 import time
 from typing import Any
@@ -8,82 +8,107 @@ import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
+from torchmetrics import Metric
 
-from trajlab.evaluation.accumulators import NllSums
-from trajlab.evaluation.context import RunCallback
-from trajlab.protocols import Interval, LossConsumer, WeightVariants
+from trajlab.evaluation.context import RunCallback, training_module
+from trajlab.protocols import Interval, TrainingModule
+from trajlab.store.tables import INTERVALS
+
+
+class NllSums(Metric):
+    """Σ nll, Σ nll², tokens, bytes, and Σ nll of each window, reduced over processes by torchmetrics.
+
+    Sums are float64: at 10⁵ tokens float32 loses the digits that a paired comparison of intervals needs.
+    """
+
+    nll_sum: Tensor
+    nll_sq_sum: Tensor
+    token_count: Tensor
+    byte_count: Tensor
+    window_nll: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("nll_sum", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("nll_sq_sum", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("token_count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("byte_count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("window_nll", [], dist_reduce_fx="cat")
+
+    def update(self, nll_BT: Tensor, mask_BT: Tensor, bytes_BT: Tensor | None = None) -> None:
+        """Add a batch of windows."""
+        nll = nll_BT.double() * mask_BT
+        self.nll_sum += nll.sum()
+        self.nll_sq_sum += (nll * nll).sum()
+        self.token_count += mask_BT.sum()
+        if bytes_BT is not None:
+            self.byte_count += (bytes_BT * mask_BT).sum()
+        self.window_nll.append(nll.sum(-1))
+
+    def compute(self) -> dict[str, Tensor]:
+        """The sums; ``window_nll`` has shape (W,), in window order."""
+        windows = self.window_nll
+        return {
+            "nll_sum": self.nll_sum,
+            "nll_sq_sum": self.nll_sq_sum,
+            "token_count": self.token_count,
+            "byte_count": self.byte_count,
+            "window_nll": torch.cat(windows) if isinstance(windows, list) else windows,
+        }
 
 
 class IntervalTelemetry(RunCallback):
-    """Owns *when* a run is evaluated; is itself the consumer that fills table `intervals` (methods.md §1).
+    """The consumer that fills table `intervals` (methods.md §1), with the state of training beside the losses.
 
-    At a due mark the engine scores every variant of every callback that offers some (`WeightVariants`) and hands the
-    losses to every callback that wants them (`LossConsumer`). Losses in nats per token; ``train_loss`` is the mean over
-    the interval's steps; ``seconds_train`` excludes evaluation. The columns of training are null at initialisation.
+    Losses in nats per token; ``train_loss`` is the mean over the interval's steps; ``seconds_train`` is the time of these
+    steps, without evaluation and storing. The columns of training are null at initialisation, and in a series of
+    published checkpoints, where nothing is trained. The newest numbers go to `RunContext.latest`.
     """
 
     table = "intervals"
+    order = -1  # the interval's training is summed up before its weights are evaluated
 
     def __init__(self) -> None:
         self._sums = NllSums()
         self._interval: Interval | None = None
         self._variant = self._split = ""
         self._evaluation_started = 0.0
-        self._train_started = 0.0
-        self._train: dict[str, float] = {"loss_sum": 0.0, "steps": 0, "seconds": 0.0}
-        self._last: dict[str, float | None] = {}
+        self._train_started: float | None = None
+        """None between the end of an interval and its next step: what is done there is no training."""
+        self._train: dict[str, float] = dict(NOTHING_TRAINED)
 
-    # ---- when
+    # ---- the state of training
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """The initial weights, unless the run is resumed."""
-        if trainer.global_step == 0:
-            self._measure(trainer, pl_module, self.run.interval(0))
-        self._train_started = time.perf_counter()
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Start the clock where it stands still."""
+        if self._train_started is None:
+            self._train_started = time.perf_counter()
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
-        """Count the step; evaluate when a mark is due."""
-        self._train["loss_sum"] += float(pl_module.train_loss)  # type: ignore[arg-type]
+        """Count the step; sum up when an interval ends."""
+        module = training_module(pl_module)
+        self._train["loss_sum"] += float(module.train_loss)
         self._train["steps"] += 1
-        interval = self.run.due(trainer.global_step)
-        if interval is None:
-            return
-        self._close_training(pl_module)
-        self._measure(trainer, pl_module, interval)
-        self._train = {"loss_sum": 0.0, "steps": 0, "seconds": 0.0}
-        self._train_started = time.perf_counter()
+        if self.run.due(trainer.global_step) is not None:
+            self._close_training(module)
 
-    def _close_training(self, pl_module: L.LightningModule) -> None:
-        steps = self._train["steps"]
-        seconds = self._train["seconds"] + time.perf_counter() - self._train_started
-        self._last = {
+    def _close_training(self, module: TrainingModule) -> None:
+        steps, seconds = self._train["steps"], self._seconds()
+        self.run.latest.training = {
             "train_loss": self._train["loss_sum"] / steps,
-            "grad_norm": float(pl_module.grad_norm),  # type: ignore[arg-type]
-            "lr": float(pl_module.lr),  # type: ignore[arg-type]
+            "grad_norm": float(module.grad_norm),
+            "lr": float(module.lr),
             "seconds_train": seconds,
             "tokens_per_second": steps * self.run.schedule.tokens_per_step / seconds,
         }
+        self._train, self._train_started = dict(NOTHING_TRAINED), None
 
-    def _measure(self, trainer: L.Trainer, pl_module: L.LightningModule, interval: Interval) -> None:
-        callbacks: list[Any] = list(trainer.callbacks)  # type: ignore[attr-defined]
-        consumers = [c for c in callbacks if isinstance(c, LossConsumer)]
-        averagers = [c for c in callbacks if isinstance(c, WeightVariants)]
-        tables = self.run.engine.evaluate(interval, pl_module.model, consumers, averagers)  # type: ignore[arg-type]
-        metrics = self._metrics(tables[self.table])
-        self.run.latest.update(metrics)
-        for logger in trainer.loggers:
-            logger.log_metrics({**metrics, "tokens": interval.tokens}, step=interval.step)
-        if trainer.is_global_zero:
-            for table, rows in tables.items():
-                self.run.store.write(table, interval, rows)
+    def _seconds(self) -> float:
+        """Seconds of training in this interval so far."""
+        running = 0.0 if self._train_started is None else time.perf_counter() - self._train_started
+        return self._train["seconds"] + running
 
-    def _metrics(self, rows: pa.Table) -> dict[str, float]:
-        named = {}
-        for row in rows.select(["variant", "split", "loss"]).to_pylist():
-            named[f"{row['split']}/{row['variant']}/loss"] = row["loss"]
-        return named | {k: v for k, v in self._last.items() if v is not None}
-
-    # ---- what: LossConsumer
+    # ---- LossConsumer
 
     def begin(self, interval: Interval, variant: str, split: str) -> None:
         """Start the sums of a variant on a split."""
@@ -104,9 +129,8 @@ class IntervalTelemetry(RunCallback):
         nll, count, size = float(sums["nll_sum"]), int(sums["token_count"]), int(sums["byte_count"])
         size = self.run.split_bytes.get(self._split, size)
         loss = nll / count
+        self.run.latest.losses[self._split, self._variant] = loss
         row = {
-            "variant": self._variant,
-            "split": self._split,
             "mark_tokens": self._interval.mark_tokens,
             "epoch": self._interval.epoch,
             "unique_tokens": self._interval.unique_tokens,
@@ -118,43 +142,20 @@ class IntervalTelemetry(RunCallback):
             "loss": loss,
             "ppl": float(np.exp(loss)),
             "bits_per_byte": nll / np.log(2) / size if size else None,
-            **{k: self._last.get(k) for k in ("train_loss", "grad_norm", "lr", "seconds_train", "tokens_per_second")},
+            **self.run.latest.training,
             "seconds_eval": time.perf_counter() - self._evaluation_started,
         }
-        return pa.Table.from_pylist([row], schema=SCHEMA)
+        return pa.Table.from_pylist([row], schema=INTERVALS.measured)
 
     # ---- a checkpoint may fall inside an interval
 
     def state_dict(self) -> dict[str, Any]:
         """What of the present interval is already done."""
-        running = time.perf_counter() - self._train_started if self._train["steps"] else 0.0
-        return {"train": {**self._train, "seconds": self._train["seconds"] + running}}
+        return {"train": {**self._train, "seconds": self._seconds()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with it."""
         self._train = dict(state_dict["train"])
 
 
-SCHEMA = pa.schema(
-    {
-        "variant": pa.string(),
-        "split": pa.string(),
-        "mark_tokens": pa.int64(),
-        "epoch": pa.float64(),
-        "unique_tokens": pa.int64(),
-        "nll_sum": pa.float64(),
-        "nll_sq_sum": pa.float64(),
-        "token_count": pa.int64(),
-        "window_nll": pa.list_(pa.float64()),
-        "byte_count": pa.int64(),
-        "loss": pa.float64(),
-        "ppl": pa.float64(),
-        "bits_per_byte": pa.float64(),
-        "train_loss": pa.float64(),
-        "grad_norm": pa.float64(),
-        "lr": pa.float64(),
-        "seconds_train": pa.float64(),
-        "tokens_per_second": pa.float64(),
-        "seconds_eval": pa.float64(),
-    }
-)
+NOTHING_TRAINED: dict[str, float] = {"loss_sum": 0.0, "steps": 0, "seconds": 0.0}

@@ -1,41 +1,27 @@
 """While a run trains: where its loss will end, by every law that the evidence carries."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import lightning as L
 import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
-from trajlab.analysis.curve_laws import AnnealingLaw, LogarithmicLaw, PowerLaw, ReciprocalLaw
+from trajlab.analysis.forecasting import baselines
 from trajlab.analysis.temporal_law import Projection, project
 from trajlab.evaluation.accumulators import PositionSums
-from trajlab.evaluation.context import RunCallback
+from trajlab.evaluation.context import FinalLoss, RunCallback
 from trajlab.evaluation.engine import RAW
-from trajlab.protocols import Interval
-
-BASELINES = (PowerLaw, ReciprocalLaw, LogarithmicLaw, AnnealingLaw)
-"""The multi-power law's fit takes seconds, which a report has and a training run has not."""
-SCHEMA = pa.schema(
-    {
-        "variant": pa.string(),
-        "split": pa.string(),
-        "law": pa.string(),
-        "target_tokens": pa.int64(),
-        "forecast": pa.float64(),
-        "low": pa.float64(),
-        "high": pa.float64(),
-        "refused": pa.string(),
-    }
-)
+from trajlab.protocols import Interval, TrainingModule
+from trajlab.store.tables import FORECASTS
 
 
 class LiveForecast(RunCallback):
     """Forecasts the run's final loss from the losses so far (methods.md §3), so that a hopeless run can be stopped.
 
-    A row a law goes to table `forecasts`: nats at ``target_tokens`` with a band of 90 %, or why the law was refused. The
-    ``law``'s forecast (another's where it is refused, in the order of ``fallbacks``) goes to `RunContext.latest`, which
+    One row per law goes to table `forecasts`: nats at ``target_tokens`` with a band of 90 %, or why the law was refused. The
+    ``law``'s forecast (another's where it is refused, in the order of ``fallbacks``; the laws of the step alone unless given) goes to `RunContext.latest`, which
     the progress line shows, and to the loggers as ``forecast/loss``, ``forecast/low`` and ``forecast/high``.
     """
 
@@ -46,7 +32,7 @@ class LiveForecast(RunCallback):
         every: int = 5,
         split: str | None = None,
         law: str = "temporal",
-        fallbacks: tuple[str, ...] | list[str] = ("power", "reciprocal", "logarithmic"),
+        fallbacks: tuple[str, ...] | list[str] | None = None,
     ) -> None:
         if every < 1:
             raise ValueError(f"every must be at least 1, got {every}")
@@ -54,7 +40,7 @@ class LiveForecast(RunCallback):
         """Forecast at every n-th interval."""
         self.split = split
         """The validation split; None: the first."""
-        self.laws = (law, *fallbacks)
+        self.laws = (law, *([b.name for b in baselines(with_lr=False)] if fallbacks is None else fallbacks))
         self._tokens: list[int] = []
         self._losses: list[list[float]] = []
         self._sums: PositionSums | None = None
@@ -68,7 +54,7 @@ class LiveForecast(RunCallback):
         """Take part where the raw weights are scored on the split."""
         wanted = self.split or next(iter(self.run.engine.splits))
         self._interval = interval if (variant, split) == (RAW, wanted) else None
-        self._split, self._sums = split, None
+        self._sums = None
 
     def update(self, nll_BT: Tensor, mask_BT: Tensor, tokens_BT: Tensor) -> None:
         """Add a batch."""
@@ -79,33 +65,29 @@ class LiveForecast(RunCallback):
         self._sums.update(nll_BT, mask_BT)
 
     def rows(self) -> pa.Table:
-        """A row a law where a forecast is due; none at the last interval, when the truth is known."""
+        """One row per law where a forecast is due; none at the last interval, when the truth is known."""
         if self._interval is None or self._sums is None:
-            return SCHEMA.empty_table()
+            return FORECASTS.measured.empty_table()
         sums = self._sums.compute()
         self._tokens.append(self._interval.tokens)
         self._losses.append((sums["nll_sum"] / sums["count"]).tolist())
         if self._interval.index >= len(self.run.schedule) - 1:
-            self._withdraw()
-            return SCHEMA.empty_table()
+            self.run.latest.forecast = None
+            return FORECASTS.measured.empty_table()
         if self._interval.index % self.every or self._interval.index == 0:
-            return SCHEMA.empty_table()
+            return FORECASTS.measured.empty_table()
         return self._forecast()
 
     def _forecast(self) -> pa.Table:
         marks = [step * self.run.schedule.tokens_per_step for step in self.run.schedule.steps]
         tokens_K, tokens_M = np.array(self._tokens, float), np.array(marks[len(self._tokens) :], float)
         lr_K, lr_M = self._learning_rates(tokens_K), self._learning_rates(tokens_M)
-        projections = project(np.array(self._losses), tokens_K, tokens_M, lr_K, lr_M, baselines=BASELINES)
+        quick = baselines(costly=False)  # a training run doesn't wait seconds for a fit
+        projections = project(np.array(self._losses), tokens_K, tokens_M, lr_K, lr_M, baselines=quick)
         self._publish(projections)
-        rows = [
-            {
-                "variant": RAW, "split": self._split, "law": p.law, "target_tokens": marks[-1],
-                "forecast": _last(p.loss_M), "low": _last(p.low_M), "high": _last(p.high_M), "refused": p.refused or None,
-            }
-            for p in projections
-        ]  # fmt: skip
-        return pa.Table.from_pylist(rows, schema=SCHEMA)
+        same = {"target_tokens": marks[-1]}
+        rows = [{**same, "law": p.law, **_at_the_end(p), "refused": p.refused or None} for p in projections]
+        return pa.Table.from_pylist(rows, schema=FORECASTS.measured)
 
     def _learning_rates(self, tokens_K: np.ndarray) -> np.ndarray | None:
         """At some tokens; None for a module whose schedule isn't known. The first step's at initialisation."""
@@ -116,21 +98,17 @@ class LiveForecast(RunCallback):
     def _publish(self, projections: list[Projection]) -> None:
         named = {p.law: p for p in projections if not p.refused}
         chosen = next((named[law] for law in self.laws if law in named), None)
-        self._withdraw()
+        self.run.latest.forecast = None
         if chosen is not None:
-            values = zip(("loss", "low", "high"), (chosen.loss_M, chosen.low_M, chosen.high_M), strict=True)
-            self._unlogged = {f"forecast/{key}": float(value_M[-1]) for key, value_M in values}
-            self.run.latest.update(self._unlogged)
-
-    def _withdraw(self) -> None:
-        for key in ("loss", "low", "high"):
-            self.run.latest.pop(f"forecast/{key}", None)
+            final = FinalLoss(*(float(value_M[-1]) for value_M in (chosen.loss_M, chosen.low_M, chosen.high_M)))
+            self._unlogged = {f"forecast/{key}": value for key, value in final._asdict().items()}
+            self.run.latest.forecast = final
 
     # ---- hooks
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Learn the schedule."""
-        self._learning_rate = cast(Any, getattr(pl_module, "learning_rate", None))
+        self._learning_rate = pl_module.learning_rate if isinstance(pl_module, TrainingModule) else None
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Hand a new forecast to the loggers."""
@@ -148,5 +126,7 @@ class LiveForecast(RunCallback):
         self._tokens, self._losses = list(state_dict["tokens"]), [list(row) for row in state_dict["losses"]]
 
 
-def _last(value_M: np.ndarray) -> float | None:
-    return float(value_M[-1]) if np.isfinite(value_M[-1]) else None
+def _at_the_end(projection: Projection) -> dict[str, float | None]:
+    """The forecast of the final loss with its band; nulls where the law was refused."""
+    ends = zip(("forecast", "low", "high"), (projection.loss_M, projection.low_M, projection.high_M), strict=True)
+    return {name: float(value_M[-1]) if np.isfinite(value_M[-1]) else None for name, value_M in ends}

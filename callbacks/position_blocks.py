@@ -6,21 +6,12 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from trajlab.evaluation.context import RunCallback
+from trajlab.evaluation.context import RunMember
 from trajlab.protocols import Interval
-
-SCHEMA = pa.schema(
-    {
-        "variant": pa.string(),
-        "split": pa.string(),
-        "block": pa.int64(),
-        "windows": pa.int64(),
-        "nll_sum": pa.list_(pa.float64()),
-    }
-)
+from trajlab.store.tables import POSITION_BLOCKS
 
 
-class PositionBlocks(RunCallback):
+class PositionBlocks(RunMember):
     """Sums of nll at each position over each of ``blocks`` runs of neighbouring windows (methods.md §3).
 
     Overlapping windows repeat tokens, so single windows are no sample; a block of neighbours nearly is. Rows go to table
@@ -36,11 +27,11 @@ class PositionBlocks(RunCallback):
         self.splits = splits
         """Splits that are recorded; None: all."""
         self._nll_BT: list[Tensor] = []
-        self._variant = self._split = ""
+        self._split = ""
 
     def begin(self, interval: Interval, variant: str, split: str) -> None:
         """Forget the former windows."""
-        self._nll_BT, self._variant, self._split = [], variant, split
+        self._nll_BT, self._split = [], split
 
     def update(self, nll_BT: Tensor, mask_BT: Tensor, tokens_BT: Tensor) -> None:
         """Keep a batch's losses: 4 bytes a token until the split is done."""
@@ -48,22 +39,20 @@ class PositionBlocks(RunCallback):
             self._nll_BT.append(nll_BT * mask_BT)
 
     def rows(self) -> pa.Table:
-        """One row a block; none for a split that is not recorded."""
+        """One row per block; none for a split that is not recorded."""
         if not self._nll_BT:
-            return SCHEMA.empty_table()
+            return POSITION_BLOCKS.measured.empty_table()
         nll_WT = _gathered(torch.cat(self._nll_BT)).double().numpy()
         pieces = [p for p in np.array_split(nll_WT, self.blocks) if len(p)]
         rows = [
             {
-                "variant": self._variant,
-                "split": self._split,
                 "block": i,
                 "windows": len(piece_WT),
                 "nll_sum": piece_WT.sum(0).tolist(),
             }
             for i, piece_WT in enumerate(pieces)
         ]
-        return pa.Table.from_pylist(rows, schema=SCHEMA)
+        return pa.Table.from_pylist(rows, schema=POSITION_BLOCKS.measured)
 
 
 def _gathered(nll_WT: Tensor) -> Tensor:

@@ -1,14 +1,17 @@
 """Loss by position in the context."""
 
+from typing import Any
+
 import pyarrow as pa
 from torch import Tensor
 
 from trajlab.evaluation.accumulators import PositionSums
-from trajlab.evaluation.context import RunCallback
+from trajlab.evaluation.context import RunMember
 from trajlab.protocols import Interval
+from trajlab.store.tables import POSITIONS
 
 
-class PositionLoss(RunCallback):
+class PositionLoss(RunMember):
     """Sums of nll at each context position, per weight variant and split (methods.md §3).
 
     Rows go to table `positions`: position is 1-based, nll in nats. Raises ValueError when two batches of one
@@ -21,11 +24,11 @@ class PositionLoss(RunCallback):
         self.splits = splits
         """Splits that are recorded; None: all."""
         self._sums: PositionSums | None = None
-        self._variant = self._split = ""
+        self._split = ""
 
     def begin(self, interval: Interval, variant: str, split: str) -> None:
         """Start the sums of a variant on a split."""
-        self._sums, self._variant, self._split = None, variant, split
+        self._sums, self._split = None, split
 
     def update(self, nll_BT: Tensor, mask_BT: Tensor, tokens_BT: Tensor) -> None:
         """Add a batch."""
@@ -36,16 +39,11 @@ class PositionLoss(RunCallback):
         self._sums.update(nll_BT, mask_BT)
 
     def rows(self) -> pa.Table:
-        """One row a position; none for a split that is not recorded."""
+        """One row per position; none for a split that is not recorded."""
         sums = {k: v.numpy() for k, v in self._sums.compute().items()} if self._sums else {}
         positions = len(sums["count"]) if sums else 0
-        return pa.table(
-            {
-                "variant": pa.array([self._variant] * positions, pa.string()),
-                "split": pa.array([self._split] * positions, pa.string()),
-                "position": pa.array(range(1, positions + 1), pa.int64()),
-                "nll_sum": pa.array(sums.get("nll_sum", []), pa.float64()),
-                "nll_sq_sum": pa.array(sums.get("nll_sq_sum", []), pa.float64()),
-                "count": pa.array(sums.get("count", []), pa.int64()),
-            }
-        )
+        columns: dict[str, Any] = {
+            "position": range(1, positions + 1),
+            **{name: sums.get(name, []) for name in ("nll_sum", "nll_sq_sum", "count")},
+        }
+        return pa.table([pa.array(columns[f.name], f.type) for f in POSITIONS.measured], schema=POSITIONS.measured)

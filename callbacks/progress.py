@@ -6,7 +6,8 @@ from typing import Any
 
 import lightning as L
 
-from trajlab.evaluation.context import RunCallback
+from trajlab.evaluation.context import FinalLoss, RunCallback, training_module
+from trajlab.evaluation.engine import RAW
 
 
 class Progress(RunCallback):
@@ -24,13 +25,13 @@ class Progress(RunCallback):
         """Start the clock; a resumed run's speed is counted from here."""
         self._started, self._shown, self._first_step = time.perf_counter(), 0.0, trainer.global_step
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         """Show the line if it is time."""
         now, terminal = time.perf_counter(), sys.stderr.isatty()
         due = self.run.due(trainer.global_step) is not None
         if trainer.is_global_zero and (due or now - self._shown > (0.5 if terminal else self.every_seconds)):
             self._shown = now
-            line = self._line(trainer.global_step, now, pl_module.train_loss)
+            line = self._line(trainer.global_step, now, training_module(pl_module).train_loss)
             print(
                 f"\r\033[K{line}" if terminal else line,
                 end="\n" if due or not terminal else "",
@@ -41,26 +42,22 @@ class Progress(RunCallback):
     def _line(self, step: int, now: float, train_loss: float) -> str:
         per_step, total = self.run.schedule.tokens_per_step, self.run.schedule.final_tokens
         speed = (step - self._first_step) * per_step / max(now - self._started, 1e-9)
-        evaluated = [
-            f"{k.removesuffix('/raw/loss')} {v:.4f}" for k, v in self.run.latest.items() if k.endswith("/raw/loss")
-        ]
+        latest = self.run.latest
+        evaluated = [f"{split} {loss:.4f}" for (split, variant), loss in latest.losses.items() if variant == RAW]
         parts = [
             self.run.store.run,
             f"{step * per_step:,} of {total:,} tokens ({step * per_step / total:.1%})",
             " ".join([f"loss {train_loss:.4f}", *evaluated]),
-            *_forecast(self.run.latest),
+            *([forecast_text(latest.forecast)] if latest.forecast else []),
             f"{speed:,.0f} tokens/s",
             f"{duration((total - step * per_step) / speed)} left",
         ]
         return " | ".join(parts)
 
 
-def _forecast(latest: dict[str, float]) -> list[str]:
-    """The final loss to be expected, where a callback forecasts it."""
-    if "forecast/loss" not in latest:
-        return []
-    loss, low, high = (latest[f"forecast/{key}"] for key in ("loss", "low", "high"))
-    return [f"will end at {loss:.3f} [{low:.3f}, {high:.3f}]"]
+def forecast_text(final: FinalLoss) -> str:
+    """The final loss to be expected."""
+    return f"will end at {final.loss:.3f} [{final.low:.3f}, {final.high:.3f}]"
 
 
 def duration(seconds: float) -> str:

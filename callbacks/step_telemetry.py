@@ -6,22 +6,12 @@ from typing import Any
 import lightning as L
 import pyarrow as pa
 
-from trajlab.evaluation.context import RunCallback
-
-SCHEMA = pa.schema(
-    {
-        "step": pa.int64(),
-        "tokens": pa.int64(),
-        "train_loss": pa.float64(),
-        "grad_norm": pa.float64(),
-        "lr": pa.float64(),
-        "seconds": pa.float64(),
-    }
-)
+from trajlab.evaluation.context import RunCallback, training_module
+from trajlab.store.tables import STEPS
 
 
 class StepTelemetry(RunCallback):
-    """One row an optimizer step in table `steps`, written when the interval that they lead to is due."""
+    """One row per optimizer step in table `steps`, written when the interval that they lead to is due."""
 
     def __init__(self) -> None:
         self._rows: list[dict[str, float]] = []
@@ -31,22 +21,22 @@ class StepTelemetry(RunCallback):
         """Start the clock."""
         self._started = time.perf_counter()
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         """Note the step; hand the rows over when an interval ends."""
-        step = trainer.global_step
+        step, module = trainer.global_step, training_module(pl_module)
         self._rows.append(
             {
                 "step": step,
                 "tokens": step * self.run.schedule.tokens_per_step,
-                "train_loss": pl_module.train_loss,
-                "grad_norm": pl_module.grad_norm,
-                "lr": pl_module.lr,
+                "train_loss": module.train_loss,
+                "grad_norm": module.grad_norm,
+                "lr": module.lr,
                 "seconds": time.perf_counter() - self._started,
             }
         )
         if (interval := self.run.due(step)) is not None:
             if trainer.is_global_zero:
-                self.run.store.write("steps", interval, pa.Table.from_pylist(self._rows, schema=SCHEMA))
+                self.run.store.write("steps", interval, pa.Table.from_pylist(self._rows, schema=STEPS.rows))
             self._rows = []
 
     def state_dict(self) -> dict[str, Any]:

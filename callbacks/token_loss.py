@@ -13,10 +13,11 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from trajlab.errors import UserError
-from trajlab.evaluation.context import RunCallback
+from trajlab.evaluation.context import RunMember
 from trajlab.evaluation.engine import share, target_mask
 from trajlab.protocols import Interval
 from trajlab.rng import seed_of
+from trajlab.store.tables import PROBES, TOKENS
 
 
 class ProbeLosses(Metric):
@@ -37,7 +38,7 @@ class ProbeLosses(Metric):
         return torch.cat(self.nll) if isinstance(self.nll, list) else self.nll
 
 
-class TokenLoss(RunCallback):
+class TokenLoss(RunMember):
     """Nll of every token of a pinned probe set, per weight variant (methods.md §5), in nats (float32).
 
     The probe set is drawn once among the targets of ``split`` that count: a function of the windows, ``probes`` and
@@ -56,7 +57,7 @@ class TokenLoss(RunCallback):
         self._mask_by_window: Tensor | None = None
         """Which targets are probes, for all windows of the split (W, T)."""
         self._window = 0
-        self._variant, self._recording = "", False
+        self._recording = False
 
     def begin(self, interval: Interval, variant: str, split: str) -> None:
         """Start a variant on a split; the first time draw the probe set and store what it is."""
@@ -64,7 +65,6 @@ class TokenLoss(RunCallback):
             known = ", ".join(self.run.engine.splits)
             raise UserError(f"callbacks.token_loss.split={self.split!r} is no validation split; there are {known}")
         self._recording = split == self.split
-        self._variant = variant
         self._losses.reset()
         if not self._recording:
             return
@@ -82,17 +82,11 @@ class TokenLoss(RunCallback):
         self._window += len(nll_BT)
 
     def rows(self) -> pa.Table:
-        """One row a probe; none for other splits."""
+        """One row per probe; none for other splits."""
         nll_M = self._losses.compute().numpy() if self._recording else np.empty(0, np.float32)
         count = len(nll_M)
-        return pa.table(
-            {
-                "variant": pa.array([self._variant] * count, pa.string()),
-                "split": pa.array([self.split] * count, pa.string()),
-                "probe": pa.array(np.arange(count), pa.int64()),
-                "nll": pa.array(nll_M, pa.float32()),
-            }
-        )
+        columns = {"probe": np.arange(count), "nll": nll_M}
+        return pa.table([pa.array(columns[f.name], f.type) for f in TOKENS.measured], schema=TOKENS.measured)
 
     # ---- the probe set
 
@@ -124,20 +118,15 @@ class TokenLoss(RunCallback):
         digest = hashlib.blake2b(np.stack([chosen, ids]).astype(np.int64).tobytes(), digest_size=12).hexdigest()
         self._refuse_other_set(digest)
         texts = self.run.token_texts(ids) if self.run.token_texts else [None] * len(ids)
-        rows: dict[str, Any] = {
-            "split": pa.array([self.split] * len(ids), pa.string()),
-            "probe": pa.array(np.arange(len(ids)), pa.int64()),
-            "window": pa.array(window, pa.int64()),
-            "position": pa.array(position + 1, pa.int64()),
-            "token_id": pa.array(ids, pa.int64()),
-            "token": pa.array(texts, pa.string()),
-            "frequency": pa.array(frequency_V[ids], pa.int64()),
-            "fingerprint": pa.array([digest] * len(ids), pa.string()),
-        }
-        self.run.store.write("probes", Interval(0, 0, 0, 0), pa.table(rows))
+        columns: dict[str, Any] = {
+            "split": [self.split] * len(ids), "probe": np.arange(len(ids)), "window": window, "position": position + 1,
+            "token_id": ids, "token": texts, "frequency": frequency_V[ids], "fingerprint": [digest] * len(ids),
+        }  # fmt: skip
+        rows = pa.table([pa.array(columns[f.name], f.type) for f in PROBES.rows], schema=PROBES.rows)
+        self.run.store.write(PROBES.name, Interval(0, 0, 0, 0), rows)
 
     def _refuse_other_set(self, digest: str) -> None:
-        stored = self.run.store.read("probes", ["fingerprint"])
+        stored = self.run.store.read(PROBES.name, ["fingerprint"])
         if stored is not None and len(stored) and stored["fingerprint"][0].as_py() != digest:
             raise UserError(
                 f"{self.run.store.folder}: the probe set is another one than before (other text, tokenizer or windows); "

@@ -1,11 +1,11 @@
 """The weights at due marks, as safetensors."""
 
-import json
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
+from torch import nn
 
-from trajlab.checkpoints.weights import distinct_tensors
+from trajlab.checkpoints.snapshots import write_snapshot
 from trajlab.evaluation.context import RunCallback
 from trajlab.protocols import Interval
 
@@ -13,7 +13,8 @@ from trajlab.protocols import Interval
 class WeightSnapshots(RunCallback):
     """Writes the model's parameters and persistent buffers, a tied tensor once, in their own precision.
 
-    They are what `task=average`, series evaluation and export read.
+    They are what `task=average`, `task=evaluate` and `task=export` read. Each says how to build its model: class and
+    arguments as the run's manifest has them.
     """
 
     def __init__(self, every: int = 1) -> None:
@@ -35,6 +36,6 @@ class WeightSnapshots(RunCallback):
 
     def _save(self, trainer: L.Trainer, pl_module: L.LightningModule, interval: Interval) -> None:
         if trainer.is_global_zero:
-            model: Any = pl_module.model
-            shape = json.dumps(model.config_dict()) if hasattr(model, "config_dict") else "{}"
-            self.run.store.save_snapshot(interval, distinct_tensors(model), {"config": shape})
+            described = (self.run.store.manifest() or {}).get("model")
+            model = cast(nn.Module, pl_module.model)
+            self.run.store.save_snapshot(interval, lambda path: write_snapshot(path, model, interval, described))

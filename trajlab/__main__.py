@@ -10,6 +10,8 @@ from omegaconf import DictConfig
 
 SPAN = re.compile(r"(-?\d+)\.\.(-?\d+)")
 MULTIRUN = ("-m", "--multirun")
+SERIES = ("hf", "hf_folders", "opt", "pythia", "trajlab_run")
+BENCHMARK_KEYS = ("tasks", "backend", "shots", "limit")
 
 
 class CommandLineError(Exception):
@@ -37,6 +39,19 @@ def _expanded(item: str, override: str) -> str:
     return ",".join(str(i) for i in range(low, high + 1))
 
 
+def present_spelling(override: str) -> str:
+    """An override of an earlier version as it is written now: ``model=pythia`` → ``series=pythia``,
+    ``task.shots=5`` → ``benchmark.shots=5``; any other as it is.
+    """
+    key, equals, value = override.partition("=")
+    if equals and key == "model" and set(value.split(",")) <= set(SERIES):
+        return f"series={value}"
+    prefix, _, last = key.partition(".")
+    if equals and prefix.lstrip("+") == "task" and last in BENCHMARK_KEYS:
+        return f"benchmark.{last}={value}"
+    return override
+
+
 def swept_keys(overrides: list[str]) -> list[str]:
     """The keys that take several values, in their order on the line."""
     keys = []
@@ -53,10 +68,11 @@ def swept_keys(overrides: list[str]) -> list[str]:
 def command_line(arguments: list[str]) -> list[str]:
     """The arguments as Hydra wants them: spans expanded, flags first, the keys that name a run's folder spelled out."""
     flags = [a for a in arguments if a in MULTIRUN]
-    overrides = [a if a.startswith("-") else expand_spans(a) for a in arguments if a not in MULTIRUN]
+    kept = [a for a in arguments if a not in MULTIRUN]
+    overrides = [a if a.startswith("-") else expand_spans(present_spelling(a)) for a in kept]
     swept = swept_keys([o for o in overrides if not o.startswith("-")])
     if swept and not flags:
-        before = next(a for a, o in zip(arguments, overrides, strict=False) if o.startswith(f"{swept[0]}="))
+        before = next(a for a, o in zip(kept, overrides, strict=True) if o.startswith(f"{swept[0]}="))
         raise CommandLineError(f"{before} asks for several runs; add -m to make them, or give one value")
     naming = [k for k in swept if k not in ("seed", "experiment")]
     if naming and not any(o.startswith("run_keys=") for o in overrides):

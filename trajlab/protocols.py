@@ -1,7 +1,8 @@
 """The seams where a plug-in plugs in. Shapes: B windows, T positions, D width, V vocabulary.
 
 `LossConsumer`: anything that turns token losses into rows of a table. `WeightVariants`: anything that offers other
-weights to evaluate beside the run's own. `CausalLM`: a model that the evaluation engine can score.
+weights to evaluate beside the run's own. `CausalLM`: a model that can be trained and evaluated; `HeadFlag` and
+`ShapeRecord` are what it may have besides. `TrainingModule`: what callbacks read of the module that is trained.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,9 +10,9 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["CausalLM", "Interval", "LossConsumer", "WeightVariants"]
+__all__ = ["CausalLM", "HeadFlag", "Interval", "LossConsumer", "ShapeRecord", "TrainingModule", "WeightVariants"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,11 @@ class LossConsumer(Protocol):
         ...
 
     def rows(self) -> pa.Table:
-        """The rows after reduction over processes, without the columns that the store adds (run, interval, …)."""
+        """The rows after reduction over processes, without the columns that others know better.
+
+        The engine adds ``variant`` and ``split``, the store ``experiment``, ``run``, ``seed``, ``interval``, ``tokens`` and
+        ``step``. A consumer that returns one of these columns keeps its own values.
+        """
         ...
 
 
@@ -68,8 +73,7 @@ class LossConsumer(Protocol):
 class CausalLM(Protocol):
     """A model as a body and a linear head: logits are ``hidden_BTD @ head_weight_VD.T``.
 
-    A model that bends its logits further (bias, softcap, scale) has ``linear_head = False`` and answers a call with
-    logits (B, T, V) of tokens (B, T); it is scored from those.
+    A model whose head is not a plain matrix (bias, softcap, scale) says so by `HeadFlag`.
     """
 
     vocab_size: int
@@ -81,4 +85,44 @@ class CausalLM(Protocol):
     @property
     def head_weight(self) -> Tensor:
         """The (V, D) matrix that turns hidden states into logits."""
+        ...
+
+
+@runtime_checkable
+class HeadFlag(Protocol):
+    """Optional, of a `CausalLM`: whether its logits are exactly ``hidden_BTD @ head_weight_VD.T``.
+
+    With ``linear_head = False`` the model is called with tokens (B, T) and scored from the logits (B, T, V) that it
+    answers with; it can be evaluated, but not trained. A model that doesn't have the flag has a linear head.
+    """
+
+    linear_head: bool
+
+
+@runtime_checkable
+class ShapeRecord(Protocol):
+    """Optional, of a `CausalLM`: the arguments that build a model of the same shape, as JSON can hold them."""
+
+    def config_dict(self) -> dict[str, object]:
+        """What a snapshot of the weights stores beside them."""
+        ...
+
+
+@runtime_checkable
+class TrainingModule(Protocol):
+    """What callbacks read of the LightningModule that is trained (`trajlab.training.language_model.LanguageModel`).
+
+    The three numbers are those of the newest optimizer step, and NaN before the first.
+    """
+
+    model: nn.Module
+    """The model itself, a `CausalLM`: what is evaluated and stored."""
+    train_loss: float
+    """Nats per token, before the update."""
+    grad_norm: float
+    """Before clipping."""
+    lr: float
+
+    def learning_rate(self, tokens: int) -> float:
+        """The rate of the optimizer step that ends at ``tokens``."""
         ...

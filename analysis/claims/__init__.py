@@ -1,34 +1,68 @@
 """Published claims beside what the runs show.
 
-`check(runs, study)` is the table: claim, published, observed, ci_low, ci_high, verdict. A study is a module of this package
-with ``table(runs) -> frame`` of these columns; a new study adds one file.
+`check(runs, study)` is the table: claim, published, observed, ci_low, ci_high, verdict. The claims of a paper are one file
+with a `ClaimSet`; it is added to `OWN`, or, in a package from outside, as an entry point of the group `trajlab.claims`.
 """
 
-import importlib
-import pkgutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pandas as pd
 
+from trajlab.analysis.claims import budget, trajectories
 from trajlab.analysis.claims.claim import Claim
+from trajlab.analysis.claims.claim_set import ClaimSet
 from trajlab.analysis.load import Runs
+from trajlab.analysis.plugins import CLAIMS, plugged_in
 
-__all__ = ["Claim", "check", "studies"]
+__all__ = ["Claim", "ClaimSet", "check", "claim_sets", "judged", "judged_experiments", "studies"]
+
+OWN = {claims.study: claims for claims in (budget.CLAIMS, trajectories.CLAIMS)}
+"""trajlab's own claims, by the study that they judge."""
 
 COLUMNS = ["claim", "published", "observed", "ci_low", "ci_high", "verdict"]
 
 
+def claim_sets() -> dict[str, ClaimSet]:
+    """Every set of claims: trajlab's own by study, then those of installed packages by the names of their entry points."""
+    return OWN | plugged_in(CLAIMS, lambda found: isinstance(found, ClaimSet), "a ClaimSet", taken=OWN)
+
+
 def studies() -> list[str]:
-    """The studies whose claims can be checked."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "claim")
+    """What `check` takes as ``study``."""
+    return sorted(claim_sets())
 
 
 def check(runs: Runs, study: str) -> pd.DataFrame:
     """Each published claim of ``study`` against ``runs``; a row per claim, numbers with a 95 % interval.
 
-    What a verdict means is the study's own: see its module. Raises ValueError for an unknown study, and where the runs hold
-    more than it can judge at once.
+    What a verdict means is the study's own: see its module. Raises ValueError for an unknown study, where the runs hold
+    more than it can judge at once, and where the claims of an installed package fail.
     """
-    if study not in studies():
-        raise ValueError(f"study {study!r} is not known; there are {', '.join(studies())}")
-    table: pd.DataFrame = importlib.import_module(f"trajlab.analysis.claims.{study}").table(runs)
-    return table[COLUMNS].reset_index(drop=True)
+    known = claim_sets()
+    if study not in known:
+        raise ValueError(f"study {study!r} is not known; there are {', '.join(sorted(known))}")
+    return judged(runs, study, known[study])
+
+
+def judged(runs: Runs, name: str, claims: ClaimSet) -> pd.DataFrame:
+    """As `check`, of a set from `claim_sets` and its name there."""
+    with _named(name):
+        return claims.table(runs)[COLUMNS].reset_index(drop=True)
+
+
+def judged_experiments(runs: Runs, name: str, claims: ClaimSet) -> list[str]:
+    """The experiments with a run that these claims are about. Raises ValueError as `check` does."""
+    with _named(name):
+        return sorted({str(m["experiment"]) for m in runs.manifests if claims.judges(m)})
+
+
+@contextmanager
+def _named(study: str) -> Iterator[None]:
+    """A mistake in the claims of an installed package becomes a ValueError that says whose it is."""
+    try:
+        yield
+    except Exception as e:
+        if study in OWN or isinstance(e, ValueError):
+            raise
+        raise ValueError(f"the claims {study} [{CLAIMS}] of an installed package fail: {type(e).__name__}: {e}") from e

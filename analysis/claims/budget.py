@@ -1,12 +1,17 @@
-"""Claims of the compute-aware token-budget study (arXiv 2606.13370), as listed in docs/statistics.md."""
+"""Claims of the compute-aware token-budget study (arXiv 2606.13370), as listed in docs/statistics.md.
+
+They are about a small text seen many times; a single pass over fresh text is the study's control and not judged.
+"""
 
 import numpy as np
 import pandas as pd
 
 from trajlab.analysis.claims.claim import Claim, mean_claim
+from trajlab.analysis.claims.claim_set import ClaimSet
 from trajlab.analysis.conditions import Condition, conditions
 from trajlab.analysis.diminishing_returns import best_interval
 from trajlab.analysis.load import Runs
+from trajlab.analysis.manifests import Manifest, single_pass
 from trajlab.analysis.repeated_measures import rm_anova, sign_flip_test
 from trajlab.analysis.stability import stability
 from trajlab.analysis.statistics.grids import complete_grid
@@ -111,3 +116,17 @@ def _steadiness(telemetry: pd.DataFrame) -> list[Claim]:
             "no stable phase", "none", f"in {int(stable.sum())} of {len(stable)} seeds", holds=not bool(stable.any())
         ),
     ]
+
+
+def repeats_its_text(manifest: Manifest) -> bool:
+    """Whether the run sees tokens more than once; a manifest without a configuration is taken to."""
+    return not manifest.get("config") or not single_pass(manifest)
+
+
+CLAIMS = ClaimSet(
+    study="budget",
+    source="Compute-aware token budget (arXiv 2606.13370)",
+    table=table,
+    reading="A run of another size or corpus is expected to differ in its numbers.",
+    applies=repeats_its_text,
+)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+
+from trajlab.analysis.statistics.intervals import t_interval
 
 AGREES, CLOSE = 0.01, 0.05
 """Relative distances up to which a number agrees, or is close, whatever its interval."""
@@ -54,5 +55,5 @@ def mean_claim(claim: str, published: float, values_S: np.ndarray) -> Claim:
     mean, n = float(values_S.mean()), len(values_S)
     if n < 2:
         return Claim(claim, published, mean)
-    half = float(stats.t.ppf(0.975, n - 1) * values_S.std(ddof=1) / np.sqrt(n))
-    return Claim(claim, published, mean, mean - half, mean + half)
+    low, high = t_interval(mean, float(values_S.std(ddof=1)) / n**0.5, n)
+    return Claim(claim, published, mean, float(low), float(high))

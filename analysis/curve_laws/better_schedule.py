@@ -4,28 +4,27 @@ Under a fitted multi-power law the final loss is a smooth function of the learni
 over whole schedules (arXiv 2503.12811 §5). What comes out resembles warm-up, stable, decay. Shapes: R rows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 
 from trajlab.analysis.curve_laws.curves import Curve
+from trajlab.analysis.curve_laws.lr_path import step_length
 from trajlab.analysis.curve_laws.schedule_laws import MultiPowerLaw
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class BetterSchedule:
     """A schedule found by search, and what it was compared with."""
 
-    step_R: Array
-    lr_R: Array
+    step_R: np.ndarray
+    lr_R: np.ndarray
     """The rate at these steps; linear in between."""
-    usual: dict[str, Array]
+    usual: dict[str, np.ndarray]
     """The schedules that the search began with, by name: rates at the same steps."""
     compared: pd.DataFrame
     """schedule, final_loss: this one (``found``) and the usual ones, lowest first."""
@@ -35,7 +34,7 @@ class BetterSchedule:
         """Predicted loss after the last step, nats."""
         return float(self.compared.set_index("schedule").loc["found", "final_loss"])
 
-    def lr(self, step: ArrayLike) -> Array:
+    def lr(self, step: ArrayLike) -> np.ndarray:
         """The rate at any steps."""
         return np.asarray(np.interp(np.asarray(step, float), self.step_R, self.lr_R))
 
@@ -44,7 +43,7 @@ class BetterSchedule:
         return pd.DataFrame({"step": self.step_R, "lr": self.lr_R})
 
 
-def usual_schedules(step_R: Array, peak: float, floor: float, decay: float = 0.2) -> dict[str, Array]:
+def usual_schedules(step_R: np.ndarray, peak: float, floor: float, decay: float = 0.2) -> dict[str, np.ndarray]:
     """Cosine, linear, and stable with an exponential or linear decay over the last part ``decay``."""
     part_R = (step_R - step_R[0]) / (step_R[-1] - step_R[0])
     late_R = np.clip((part_R - (1 - decay)) / decay, 0, 1)
@@ -78,24 +77,25 @@ def better_schedule(
     return BetterSchedule(step_R, best_R, starts, compared.sort_values("final_loss", ignore_index=True))
 
 
-def final_loss(law: MultiPowerLaw, step_R: Array, peak: float) -> Callable[[Array], tuple[float, Array]]:
+def final_loss(law: MultiPowerLaw, step_R: np.ndarray, peak: float) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
     """The predicted loss at the last of ``step_R`` (equally spaced) and its gradient, as a function of the rates there.
 
     Areas and drops are linear in the rates, with the coefficients of `lr_path`; the first rate is ``peak``, reached by
     the law's warm-up.
     """
     p = law.params
+    one = step_length(step_R) if law.one_step is None else law.one_step
     warmup = law.path(Curve("warm-up", step_R[:1], np.ones(1), np.array([peak])))
     rows, gap = len(step_R), (step_R[-1] - step_R[0]) / (len(step_R) - 1)
     now, after = np.eye(rows)[:-1], np.eye(rows)[1:]
     drop_DR = now - after
-    lr_DR = now - drop_DR * (gap + 1) / (2 * gap)
-    gains_DR = (gap - 1) / 2 * now + (gap + 1) / 2 * after  # of area, over each gap
+    lr_DR = now - drop_DR * (gap + one) / (2 * gap)
+    gains_DR = (gap - one) / 2 * now + (gap + one) / 2 * after  # of area, over each gap
     area_RR = np.vstack([np.zeros(rows), np.cumsum(gains_DR, axis=0)])
-    before_DR = area_RR[:-1] + (gap - 1) / 2 * now - drop_DR * (gap**2 - 1) / (6 * gap)
+    before_DR = area_RR[:-1] + (gap - one) / 2 * now - drop_DR * (gap**2 - one**2) / (6 * gap)
     since_DR = area_RR[-1] - before_DR
 
-    def loss(lr_R: Array) -> tuple[float, Array]:
+    def loss(lr_R: np.ndarray) -> tuple[float, np.ndarray]:
         area = float(warmup.area_R[-1] + area_RR[-1] @ lr_R)
         early_D = np.maximum(area - warmup.area_before_D, 0)
         kernel_W, slope_W = _kernel(p, early_D * warmup.lr_D ** -p["gamma"])
@@ -112,19 +112,21 @@ def final_loss(law: MultiPowerLaw, step_R: Array, peak: float) -> Callable[[Arra
     return loss
 
 
-def _kernel(p: dict[str, float], x_D: Array) -> tuple[Array, Array]:
+def _kernel(p: Mapping[str, float], x_D: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """G(x) = 1 − (C·x + 1)^(−β) and its derivative."""
     rest_D = (p["C"] * x_D + 1) ** -p["beta"]
     return 1 - rest_D, p["beta"] * p["C"] * rest_D / (p["C"] * x_D + 1)
 
 
-def _descend(loss: Callable[[Array], tuple[float, Array]], start_R: Array, peak: float, floor: float) -> Array:
+def _descend(
+    loss: Callable[[np.ndarray], tuple[float, np.ndarray]], start_R: np.ndarray, peak: float, floor: float
+) -> np.ndarray:
     """L-BFGS-B over falls u ≥ 0 of the log of the rate's distance to the floor; the first rate stays at the peak."""
     tiny = 1e-6  # the floor itself is an infinite fall
     height_R = np.clip((start_R - floor) / (peak - floor), tiny, 1)
     start = np.maximum(-np.diff(np.log(height_R)), 1e-4)
 
-    def objective(fall: Array) -> tuple[float, Array]:
+    def objective(fall: np.ndarray) -> tuple[float, np.ndarray]:
         above_R = (peak - floor) * np.exp(-np.concatenate([[0.0], np.cumsum(fall)]))
         value, gradient_R = loss(floor + above_R)
         tail = np.cumsum((gradient_R * above_R)[::-1])[::-1]

@@ -6,17 +6,14 @@ it stays centred on the fit where the law bends away from the curves. It says ho
 moves the fit. What the law itself gets wrong on schedules unlike the fitted ones isn't in it: `score` measures that.
 """
 
-import copy
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from trajlab.analysis.curve_laws.law import Law
 from trajlab.analysis.curve_laws.robust_fit import polish
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -26,12 +23,12 @@ class Bootstrap:
     law: Law
     """The fit to the curves themselves."""
     replicates: tuple[Law, ...]
-    residual_R: Array
+    residual_R: np.ndarray
     """Log residuals of the fit, for bands that include noise."""
 
     @property
     def params(self) -> pd.DataFrame:
-        """A row per replicate, a column per parameter."""
+        """One row per replicate, one column per parameter."""
         return pd.DataFrame([r.params for r in self.replicates])
 
     def intervals(self, level: float = 0.95) -> pd.DataFrame:
@@ -69,9 +66,9 @@ def bootstrap(law: Law, replicates: int = 100, *, block: int | None = None, seed
     ``block`` is the length of a block in points; by default three times the residuals' correlation time. Each refit
     starts at the fit, so a replicate costs a fraction of it. Raises RuntimeError for a law that was not fitted.
     """
-    problem, minimum, evidence = law._problem, law._minimum, law.evidence
-    if problem is None or minimum is None or evidence is None:
+    if law.result is None:
         raise RuntimeError(f"{type(law).__name__}: fit(curves) before bootstrap; given parameters have no residuals")
+    problem, minimum, evidence = law.result.problem, law.result.minimum, law.result.evidence
     rng = np.random.default_rng(seed)
     residual_R = problem.log_residuals(minimum)
     length = block or max(1, round(3 * evidence.correlation_time))
@@ -83,13 +80,11 @@ def bootstrap(law: Law, replicates: int = 100, *, block: int | None = None, seed
         centre_Q = problem.prior_centre + problem.prior_sd * rng.standard_normal(len(problem.prior_sd))
         objective = problem.objective(problem.loss_R * np.exp(drawn_R), centre_Q)
         found = polish(objective, minimum.theta_Q, evaluations=60)
-        refit = copy.copy(law)
-        refit._values = problem.natural(found.theta_Q)
-        refits.append(refit)
+        refits.append(law.with_values(problem.natural(found.theta_Q)))
     return Bootstrap(law, tuple(refits), residual_R)
 
 
-def _blocks(residual_R: Array, length: int, rng: np.random.Generator) -> Array:
+def _blocks(residual_R: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
     """As many residuals, in blocks that start anywhere and wrap around; their mean taken out."""
     n = len(residual_R)
     starts = rng.integers(0, n, -(-n // length))

@@ -4,9 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
-
-Array = NDArray[np.float64]
+from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True)
@@ -14,10 +12,10 @@ class Curve:
     """One training run: R rows in order of step."""
 
     name: str
-    step_R: Array
-    loss_R: Array
+    step_R: np.ndarray
+    loss_R: np.ndarray
     """Nats per token; NaN where it was not measured (the row then only tells the learning rate)."""
-    lr_R: Array | None = None
+    lr_R: np.ndarray | None = None
 
     def until(self, step: float) -> "Curve":
         """The rows up to ``step``, itself included."""
@@ -62,7 +60,7 @@ def _curve(name: str, rows: pd.DataFrame) -> Curve:
     return curve
 
 
-def check_lr(lr: ArrayLike, where: str) -> Array:
+def check_lr(lr: ArrayLike, where: str) -> np.ndarray:
     """``lr`` as an array; ValueError where a rate is missing, negative or infinite, or where all are zero."""
     lr_R = np.asarray(lr, float)
     if not np.isfinite(lr_R).all() or (lr_R < 0).any() or (lr_R.size and not lr_R.any()):

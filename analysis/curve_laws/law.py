@@ -1,142 +1,106 @@
-"""The interface of every curve law: `Law`, its `Parameter`s, and `score`.
+"""The interface of every curve law, `Law`, and how well a law predicts, `score`.
 
 Shapes: R rows of a curve (or of all curves, one after the other), Q parameters.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import update_wrapper
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from trajlab.analysis.curve_laws.curves import Curve, check_lr, split_curves
-from trajlab.analysis.curve_laws.problem import Evidence, Problem
-from trajlab.analysis.curve_laws.robust_fit import Minimum
-
-Array = NDArray[np.float64]
-
-Rows = NDArray[np.bool_]
+from trajlab.analysis.curve_laws.form import Form, U, X
+from trajlab.analysis.curve_laws.problem import Evidence, Fit, FitSettings, Problem
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter of a law, as the fit sees it: with inputs scaled to order one."""
+@dataclass(frozen=True, eq=False, repr=False)
+class Law(Form[X, U]):
+    """A parametric form of the loss along training, with its parameters.
 
-    name: str
-    low: float
-    high: float
-    linear: bool = False
-    """Searched as it is; otherwise its log is."""
-    expected: float | None = None
-    """Where a shape is drawn to as far as the curves leave it open (`Law.prior_sd`)."""
-    vagueness: float = 1.0
-    """How many times ``prior_sd`` its spread about the expected value is."""
-
-    def coordinate(self, value: float) -> float:
-        """Value to coordinate."""
-        return value if self.linear else float(np.log(value))
-
-    def value(self, coordinate: float) -> tuple[float, float]:
-        """Coordinate to value, and the derivative of the value."""
-        value = coordinate if self.linear else float(np.exp(coordinate))
-        return value, 1.0 if self.linear else value
-
-
-class _FitOnClassOrInstance:
-    """``PowerLaw.fit(curves, delta=…)`` and ``PowerLaw(delta=…).fit(curves)`` are the same thing."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
-        update_wrapper(self, function)  # type: ignore[arg-type]
-
-    def __get__(self, law: Any, kind: type) -> Callable[..., Any]:
-        def fit(curves: pd.DataFrame, **settings: Any) -> Any:
-            if law is not None and settings:
-                raise TypeError(f"{', '.join(settings)}: settings go to the law, {kind.__name__}(…).fit(curves)")
-            return self.function(kind(**settings) if law is None else law, curves)
-
-        return update_wrapper(fit, self.function)
-
-
-class Law(ABC):
-    """A parametric form of the loss along training.
-
-    A subclass states its parameters, how inputs are built and scaled, the form with its exact gradient, and where to
-    start; fitting, prediction, scoring and the bootstrap are the same for all.
+    ``PowerLaw.fit(curves)`` fits one; ``PowerLaw({"a": 9, "b": 0.3, "c": 2})`` takes parameters that are known. A law does
+    not change: a fit returns a new one. A subclass writes the methods of `Form`; fitting, prediction, scoring and the
+    bootstrap are the same for all.
     """
 
-    name: ClassVar[str]
-    parameters: ClassVar[tuple[Parameter, ...]]
-    needs_lr: ClassVar[bool] = False
+    costly: ClassVar[bool] = False
+    """A fit takes seconds rather than tenths: a training run that forecasts itself leaves the law out."""
 
-    def __init__(
-        self,
-        params: Mapping[str, float] | None = None,
+    params: Mapping[str, float]
+    """The parameters by name, in the units of the curves."""
+    _: KW_ONLY
+    result: Fit | None = None
+    """What the law was fitted to and where the fit ended; None for parameters that were given."""
+
+    def __post_init__(self) -> None:
+        names = [p.name for p in self.parameters]
+        if self.params and set(self.params) != set(names):
+            raise ValueError(f"{self.name} law: params must be {', '.join(names)}; got {', '.join(self.params)}")
+
+    @classmethod
+    def fit(
+        cls,
+        curves: pd.DataFrame,
         *,
         delta: float = 1e-3,
         run_sd: float = 1e-3,
         prior_sd: float | None = 0.05,
         starts: int = 8,
-    ) -> None:
-        """``params`` gives a law whose parameters are known; without them it has to be fitted."""
-        self.delta = delta
-        """Where Huber's loss turns linear, in log loss."""
-        self.run_sd = run_sd
-        """How much whole runs differ by chance, in log loss: fitted beside the law when there are several, 0 for not."""
-        self.prior_sd = prior_sd
-        """Spread of the log of a shape parameter about its ``expected`` value; None for a fit without such a prior."""
-        self.starts = starts
-        """How many of the best start points are descended from."""
-        self.evidence: Evidence | None = None
-        """What the fit used and where it ended; None before a fit."""
-        self._values: Array | None = None
-        self._problem: Problem | None = None  # what was fitted, for the bootstrap
-        self._minimum: Minimum | None = None
-        if params is not None:
-            self._values = np.array([params[p.name] for p in self.parameters], float)
+        **configuration: Any,
+    ) -> Self:
+        """Fit all curves of the frame (curve, step, loss[, lr]) together and return the fitted law.
 
-    @property
-    def params(self) -> dict[str, float]:
-        """The parameters by name, in the units of the curves. RuntimeError before a fit."""
-        return dict(zip((p.name for p in self.parameters), map(float, self._fitted()), strict=True))
-
-    @_FitOnClassOrInstance
-    def fit(self, curves: pd.DataFrame) -> Self:
-        """Fit all curves of the frame (curve, step, loss[, lr]) together; returns the fitted law.
-
-        Minimises Huber's loss of ln prediction − ln loss. Called on the class, keywords are the settings of the law.
-        Raises ValueError where the curves can't determine the law: too few points, no learning rate where one is needed.
+        Minimises Huber's loss of ln prediction − ln loss. The keywords up to ``starts`` are those of `FitSettings`; all others
+        are fields of the law (``warmup_area`` of a law of the schedule, say) and stay with it. Raises ValueError where the
+        curves can't determine the law: too few points, or no learning rate where one is needed.
         """
-        problem = Problem(self, split_curves(curves))
+        parts = split_curves(curves)
+        form = cls({}, **configuration).prepared(parts)
+        problem = Problem(form, parts, FitSettings(delta, run_sd, prior_sd, starts))
         minimum = problem.solve()
-        self._problem, self._minimum = problem, minimum
-        self._values = problem.natural(minimum.theta_Q)
-        self.evidence = problem.evidence(minimum)
+        return form.with_values(problem.natural(minimum.theta_Q), Fit(problem, minimum, problem.evidence(minimum)))
+
+    def prepared(self, curves: list[Curve]) -> Self:
+        """This law with the fields that it reads off the curves of a fit; most laws have none."""
         return self
 
-    def predict(self, step: ArrayLike, lr: ArrayLike | None = None) -> Array:
+    def with_values(self, values_Q: np.ndarray, result: Fit | None = None) -> Self:
+        """The same law with other values of its parameters, in their order."""
+        params = dict(zip((p.name for p in self.parameters), map(float, values_Q), strict=True))
+        return replace(self, params=params, result=result)
+
+    @property
+    def evidence(self) -> Evidence | None:
+        """What the fit used and where it ended; None for parameters that were given."""
+        return None if self.result is None else self.result.evidence
+
+    @property
+    def values_Q(self) -> np.ndarray:
+        """The parameters in their order."""
+        if not self.params:
+            raise RuntimeError(f"{type(self).__name__}: fit(curves) first, or give params")
+        return np.array([self.params[p.name] for p in self.parameters], float)
+
+    def predict(self, step: ArrayLike, lr: ArrayLike | None = None) -> np.ndarray:
         """Loss in nats at each step of one run, whose learning rate at these steps is ``lr``.
 
-        Any schedule will do, from the end of its warm-up on (or from its start): what comes before the first step is taken
-        for warm-up. Between steps the rate is linear save for jumps; give every step where that is wrong. Raises ValueError
-        where the law needs ``lr`` and has none.
+        NaN where the law has no value: most have none at step 0. Any schedule will do, from the end of its warm-up on (or
+        from its start): what comes before the first step is taken for warm-up. Between steps the rate is linear save for
+        jumps; give every step where that is wrong. Raises ValueError where the law needs ``lr`` and has none.
         """
-        return self._value(self._fitted(), self._asked(step, lr))
+        return self.form(self.values_Q, self._asked(step, lr))
 
-    def gradient(self, step: ArrayLike, lr: ArrayLike | None = None) -> Array:
+    def gradient(self, step: ArrayLike, lr: ArrayLike | None = None) -> np.ndarray:
         """Derivative of each predicted loss by each parameter (R × Q), exact."""
-        return self._value_and_gradient(self._fitted(), self._asked(step, lr))[1]
+        return self.form_and_gradient(self.values_Q, self._asked(step, lr))[1]
 
     def __repr__(self) -> str:
-        if self._values is None:
-            return f"{type(self).__name__}(not fitted)"
-        return f"{type(self).__name__}({', '.join(f'{k}={v:.5g}' for k, v in self.params.items())})"
+        shown = ", ".join(f"{name}={value:.5g}" for name, value in self.params.items()) or "not fitted"
+        return f"{type(self).__name__}({shown})"
 
-    def _asked(self, step: ArrayLike, lr: ArrayLike | None) -> Any:
+    def _asked(self, step: ArrayLike, lr: ArrayLike | None) -> X:
         step_R = np.atleast_1d(np.asarray(step, float))
         if (np.diff(step_R) < 0).any():
             raise ValueError("step: must not fall; predict one run at a time, in order of step")
@@ -144,52 +108,20 @@ class Law(ABC):
             raise ValueError(f"{self.name} law: lr, the learning rate at each step, is needed")
         lr_R = None if lr is None else check_lr(np.broadcast_to(lr, step_R.shape), "lr")
         curve = Curve("asked", step_R, np.full_like(step_R, np.nan), lr_R)
-        return self._inputs([curve], [np.ones(len(step_R), bool)])
-
-    def _fitted(self) -> Array:
-        if self._values is None:
-            raise RuntimeError(f"{type(self).__name__}: fit(curves) first, or give params")
-        return self._values
-
-    def _measured(self, curve: Curve) -> Rows:
-        """Rows of a curve that are fitted and scored."""
-        return ~np.isnan(curve.loss_R)
-
-    @abstractmethod
-    def _inputs(self, curves: Sequence[Curve], rows: Sequence[Rows]) -> Any:
-        """What the form is a function of, at the chosen rows of each curve."""
-
-    @abstractmethod
-    def _scaled(self, inputs: Any) -> tuple[Any, Any]:
-        """Inputs of order one, and the units that they were divided by."""
-
-    @abstractmethod
-    def _natural(self, values_Q: Array, units: Any) -> Array:
-        """Parameters for scaled inputs to parameters for the inputs as given."""
-
-    @abstractmethod
-    def _start_values(self, inputs: Any, loss_R: Array) -> list[Array]:
-        """Start points for scaled inputs, more than will be used."""
-
-    @abstractmethod
-    def _value_and_gradient(self, values_Q: Array, inputs: Any) -> tuple[Array, Array]:
-        """The form (R) and its derivatives by the parameters (R × Q)."""
-
-    def _value(self, values_Q: Array, inputs: Any) -> Array:
-        return self._value_and_gradient(values_Q, inputs)[0]
+        return self.inputs([curve], [np.ones(len(step_R), bool)])
 
 
 def score(law: Law, curves: pd.DataFrame) -> pd.DataFrame:
-    """How well a fitted law predicts curves, seen or not: a row per curve.
+    """How well a fitted law predicts curves, seen or not: one row per curve.
 
     Columns: curve, law, n (points), mse, mae (nats), mape (a fraction), r2, worst (largest absolute error, nats) and
-    final_error (prediction − loss at the last point).
+    final_error (prediction − loss at the last point). Points where the law has no value are left out.
     """
     rows = []
     for curve in split_curves(curves):
-        used = law._measured(curve)
-        predicted_R = law._value(law._fitted(), law._inputs([curve], [used]))
-        rows.append({"curve": curve.name, "law": law.name, **errors(curve.loss_R[used], predicted_R)})
+        used_R = law.measured(curve)
+        predicted_R = law.form(law.values_Q, law.inputs([curve], [used_R]))
+        rows.append({"curve": curve.name, "law": law.name, **errors(curve.loss_R[used_R], predicted_R)})
     return pd.DataFrame(rows)
 
 

@@ -9,11 +9,8 @@ Shapes: R rows, D drops.
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trajlab.analysis.curve_laws.curves import Curve
-
-Array = NDArray[np.float64]
 
 MAX_DROPS = 512
 """More drops than this are merged, neighbours first: a cosine given at each of 72,000 steps has as many drops as steps, and
@@ -27,27 +24,28 @@ JUMP = 0.1
 class LrPath:
     """One run's schedule after its warm-up."""
 
-    area_R: Array
+    area_R: np.ndarray
     """Area under the warm-up plus Σ η over the steps since, up to and including each row's."""
-    step_R: Array
-    drop_D: Array
+    step_R: np.ndarray
+    drop_D: np.ndarray
     """η_{k−1} − η_k; negative where the rate rises again."""
-    lr_D: Array
+    lr_D: np.ndarray
     """η_k, the rate that a drop leads to."""
-    area_before_D: Array
+    area_before_D: np.ndarray
     """Area up to and including step k − 1: S_k(t) is the area at t less this."""
-    step_before_D: Array
+    step_before_D: np.ndarray
     """Step k − 1."""
     peak: int
     """The first row after the warm-up; rows before it are not described by the laws."""
     top: float
     """The highest rate."""
     one_step: float = 1.0
-    """The length of one step in the units of ``step_R``."""
+    """The length of one optimizer step in the units of ``step_R``; 0 where time is continuous."""
 
-    def at(self, rows_R: NDArray[np.bool_]) -> "LrPath":
-        """The same schedule seen from some of its rows only."""
-        return replace(self, area_R=self.area_R[rows_R], step_R=self.step_R[rows_R])
+    def at(self, rows_R: np.ndarray) -> "LrPath":
+        """The same schedule seen from some of its rows (a mask); areas of 0, where the laws have no value, are NaN."""
+        area_R = self.area_R[rows_R]
+        return replace(self, area_R=np.where(area_R > 0, area_R, np.nan), step_R=self.step_R[rows_R])
 
     def scaled(self, area: float, lr: float, step: float) -> "LrPath":
         """In other units."""
@@ -64,58 +62,76 @@ class LrPath:
         )
 
 
-def lr_path(curve: Curve, warmup_area: float | None = None, count_warmup: bool = False) -> LrPath:
+def step_length(step_R: np.ndarray) -> float:
+    """The length of an optimizer step in the unit of ``step_R``: 1 where all are whole numbers, 0 otherwise.
+
+    Whole numbers count steps, or tokens, of which one is so little that it changes nothing. Fractions are of a unit that holds
+    many steps, billions of tokens say: time is then continuous, and sums over steps become integrals.
+    """
+    return 1.0 if (step_R == np.round(step_R)).all() else 0.0
+
+
+def lr_path(
+    curve: Curve, warmup_area: float | None = None, count_warmup: bool = False, one_step: float | None = None
+) -> LrPath:
     """The areas and drops of one run.
 
     Rows at the start over which the rate rises are the warm-up. The area before the first row is ``warmup_area``: the
     area under a linear warm-up to the first row's rate η₀, so that steps between its end (2 · area / η₀) and the first row
     count at η₀. None takes the warm-up as ending at the first row: η₀ · step / 2. With ``count_warmup`` the rise of the rate
-    over the warm-up is among the drops, as negative ones.
+    over the warm-up is among the drops, as negative ones. ``one_step`` is the length of an optimizer step in the curve's
+    unit of time; None reads it off the steps (`step_length`).
     """
     assert curve.lr_R is not None
     step_R, lr_R = curve.step_R, curve.lr_R
+    one = step_length(step_R) if one_step is None else one_step
     gap_R, drop_R = np.diff(step_R), -np.diff(lr_R)
     # a ramp takes all steps of its gap; a jump only the last
-    ramp_R = np.where(jumps(step_R, lr_R), np.minimum(gap_R, 1), gap_R)
-    flat_R = gap_R - ramp_R
+    ramp_R = np.where(jumps(step_R, lr_R, one), np.minimum(gap_R, one), gap_R)
     first = _area_before(step_R[0], lr_R[0], warmup_area)
     # Σ_{j=1..d} of a rate that goes linearly from η_prev (not counted) to η_row (counted), over d steps
-    inner_R = gap_R * lr_R[:-1] - drop_R * (ramp_R + np.minimum(ramp_R, 1)) / 2
+    inner_R = gap_R * lr_R[:-1] - drop_R * (ramp_R + np.minimum(ramp_R, one)) / 2
     area_R = first + np.concatenate([[0.0], np.cumsum(inner_R)])
-    # at an area of zero (no step yet, or rates of zero) the laws diverge: at least one step
-    area_R = np.maximum(area_R, lr_R.max() * gap_R[gap_R > 0].min(initial=1.0))
     peak = _end_of_rise(lr_R)
-    is_drop = (drop_R != 0) & (count_warmup | (np.arange(len(drop_R)) >= peak))
-    # the drops of a ramp, one at each of its steps, stand at their mean
-    before_R = flat_R + np.maximum(ramp_R - 1, 0) / 2
-    at_mean_R = (ramp_R + 1) / (2 * np.maximum(ramp_R, 1))
-    drops = np.column_stack(
-        [
-            drop_R,
-            np.where(gap_R > 0, lr_R[:-1] - drop_R * at_mean_R, lr_R[1:]),
-            area_R[:-1] + before_R * lr_R[:-1] - drop_R * _inner_offset(ramp_R),
-            step_R[:-1] + before_R,
-        ]
-    )[is_drop]
-    drops = _merged(drops, MAX_DROPS)
+    is_drop_R = (drop_R != 0) & (count_warmup | (np.arange(len(drop_R)) >= peak))
+    drops = _merged(_drops(step_R, lr_R, area_R, ramp_R, one)[is_drop_R], MAX_DROPS)
     if count_warmup:
         drops = np.concatenate([_linear_warmup(step_R[0], lr_R[0], first, warmup_area), drops])
     drop_D, lr_D, area_D, before_D = drops.T
-    return LrPath(area_R, step_R, drop_D, np.maximum(lr_D, 1e-9 * lr_R.max()), area_D, before_D, peak, lr_R.max())
+    top = lr_R.max()
+    return LrPath(area_R, step_R, drop_D, np.maximum(lr_D, 1e-9 * top), area_D, before_D, peak, top, one)
 
 
-def jumps(step_R: Array, lr_R: Array) -> NDArray[np.bool_]:
-    """Which gaps between rows hold a sudden change: large, and at least ten times as steep as those beside it."""
-    change_R = np.abs(np.diff(lr_R))
-    slope_R = np.pad(change_R / np.maximum(np.diff(step_R), 1), 1)
+def _drops(step_R: np.ndarray, lr_R: np.ndarray, area_R: np.ndarray, ramp_R: np.ndarray, one: float) -> np.ndarray:
+    """The fall over each gap: its size, the rate it leads to, the area and the step before it.
+
+    The drops of a ramp, one at each of its steps, stand at their mean.
+    """
+    gap_R, drop_R = np.diff(step_R), -np.diff(lr_R)
+    length_R = np.maximum(ramp_R, one)
+    at_mean_R = np.divide(ramp_R + one, 2 * length_R, out=np.ones_like(ramp_R), where=ramp_R > 0)
+    before_R = gap_R - ramp_R + np.maximum(ramp_R - one, 0) / 2
+    # mean over a ramp's steps j = 1…d of Σ_{i<j} i/d: what the fall of the rate takes from the mean area before a step
+    inner_R = np.divide(
+        (length_R - one) * (length_R + one), 6 * length_R, out=np.zeros_like(ramp_R), where=length_R > 0
+    )
+    return np.column_stack(
+        [
+            drop_R,
+            np.where(gap_R > 0, lr_R[:-1] - drop_R * at_mean_R, lr_R[1:]),
+            area_R[:-1] + before_R * lr_R[:-1] - drop_R * inner_R,
+            step_R[:-1] + before_R,
+        ]
+    )
+
+
+def jumps(step_R: np.ndarray, lr_R: np.ndarray, one: float = 1.0) -> np.ndarray:
+    """Which gaps between rows hold a sudden change (a mask): large, and at least ten times as steep as those beside it."""
+    gap_R, change_R = np.diff(step_R), np.abs(np.diff(lr_R))
+    shortest = one or gap_R[gap_R > 0].min(initial=np.inf)
+    slope_R = np.pad(change_R / np.maximum(gap_R, shortest), 1)
     beside_R = np.maximum(slope_R[:-2], slope_R[2:])
     return (change_R > JUMP * lr_R.max()) & (slope_R[1:-1] > 10 * beside_R)
-
-
-def _inner_offset(ramp_R: Array) -> Array:
-    """Mean over a ramp's steps j = 1…d of Σ_{i<j} i/d: what the fall of the rate takes from the mean area before a step."""
-    d = np.maximum(ramp_R, 1)
-    return (d - 1) * (d + 1) / (6 * d)
 
 
 def _area_before(step: float, lr: float, warmup_area: float | None) -> float:
@@ -127,7 +143,7 @@ def _area_before(step: float, lr: float, warmup_area: float | None) -> float:
     return warmup_area + max(step - warmup_steps, 0.0) * lr
 
 
-def _linear_warmup(step: float, lr: float, area: float, warmup_area: float | None, parts: int = 16) -> Array:
+def _linear_warmup(step: float, lr: float, area: float, warmup_area: float | None, parts: int = 16) -> np.ndarray:
     """The rise from 0 to ``lr`` before the first row as negative drops, with the columns of `lr_path`'s."""
     ramp = area if warmup_area is None else min(warmup_area, area)
     steps = 2 * ramp / lr if lr > 0 else 0.0
@@ -137,12 +153,12 @@ def _linear_warmup(step: float, lr: float, area: float, warmup_area: float | Non
     return np.column_stack([np.full(parts, -lr / parts), lr * middle, ramp * square, start + steps * middle])
 
 
-def _end_of_rise(lr_R: Array) -> int:
+def _end_of_rise(lr_R: np.ndarray) -> int:
     rising = np.diff(lr_R) > 0
     return int(np.argmin(rising)) if rising.size and not rising.all() else len(rising) if rising.size else 0
 
 
-def _merged(drops: Array, most: int) -> Array:
+def _merged(drops: np.ndarray, most: int) -> np.ndarray:
     """At most ``most`` rows: neighbours become one drop, of their sum, at their mean weighted by size."""
     if len(drops) <= most:
         return drops

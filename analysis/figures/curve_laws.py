@@ -43,7 +43,7 @@ def better_schedule_figure(law: Law, found: BetterSchedule, *, caption: str = ""
     left.set_ylabel("learning rate")
     right.set_ylabel("predicted loss (nats per token)")
     losses = law.predict(found.step_R, found.lr_R)
-    right.set_ylim(losses.min() - 0.02, np.quantile(losses, 0.8))
+    right.set_ylim(np.nanmin(losses) - 0.02, np.nanquantile(losses, 0.8))
     for ax in (left, right):
         _step_axis(ax)
     legend(left)

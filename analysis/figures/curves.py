@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy import stats
 
 from trajlab.analysis.figures.style import PALETTE, human_count, legend, new_figure, token_axis
+from trajlab.analysis.statistics.intervals import t_interval
 
 LABELS = {
     "loss": "loss (nats per token)",
@@ -21,9 +21,9 @@ def seed_band(ax: Axes, frame: pd.DataFrame, value: str, colour: str, label: str
     for _, run in frame.groupby("run"):
         ax.plot(run["tokens"], run[value], color=colour, alpha=0.35, linewidth=0.7)
     spread = frame.groupby("tokens")[value].agg(["mean", "std", "count"])
-    half = stats.t.ppf(0.975, np.maximum(spread["count"] - 1, 1)) * spread["std"] / np.sqrt(spread["count"])
+    low, high = t_interval(spread["mean"], spread["std"] / np.sqrt(spread["count"]), spread["count"])
     ax.plot(spread.index, spread["mean"], color=colour, linewidth=2, label=f"{label} ({frame['run'].nunique()})")
-    ax.fill_between(spread.index, spread["mean"] - half, spread["mean"] + half, color=colour, alpha=0.18, linewidth=0)
+    ax.fill_between(spread.index, low, high, color=colour, alpha=0.18, linewidth=0)
 
 
 def interval_curves(

@@ -77,7 +77,7 @@ def forecast_curves(
 
 
 def live_forecasts(forecasts: pd.DataFrame, final_loss: float, *, caption: str = "", title: str = "") -> Figure:
-    """The final loss as it was forecast along a run, a line a law, and what it came to."""
+    """The final loss as it was forecast along a run, one line per law, and what it came to."""
     figure, (ax,) = new_figure(title or "The final loss as forecast along the run", caption)
     for colour, (law, rows) in zip(PALETTE, forecasts.dropna(subset=["forecast"]).groupby("law"), strict=False):
         ax.plot(rows["tokens"], rows["forecast"], ".-", color=colour, linewidth=1, label=str(law))

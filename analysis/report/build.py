@@ -1,62 +1,14 @@
-"""The report: every section whose tables are there, as Markdown, HTML and PNG figures.
-
-A section is a module of `trajlab.analysis.report.sections` with ``ORDER`` and ``section(runs) -> Section | None``; None where the runs
-don't hold what it needs. A new study adds one file there.
-"""
+"""The report as Markdown, HTML and PNG figures: every section that the runs support, in the order of the contents."""
 
 import html
-import importlib
-import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from trajlab.analysis.load import Runs
-
-
-@dataclass
-class Section:
-    """Part of a report: texts, tables and figures in reading order."""
-
-    title: str
-    blocks: list["Block"] = field(default_factory=list)
-
-    def text(self, words: str) -> None:
-        """A paragraph; plain text."""
-        self.blocks.append(Block("text", words))
-
-    def table(self, frame: pd.DataFrame, caption: str = "") -> None:
-        """A table with its caption; numbers to four significant digits."""
-        self.blocks.append(Block("table", caption, frame=frame))
-
-    def figure(self, figure: Figure, name: str, caption: str = "") -> None:
-        """A figure, stored as ``<name>.png``."""
-        self.blocks.append(Block("figure", caption, figure=figure, name=name))
-
-
-@dataclass
-class Block:
-    """One text, table or figure."""
-
-    kind: str
-    words: str
-    frame: pd.DataFrame | None = None
-    figure: Figure | None = None
-    name: str = ""
-
-
-def sections(runs: Runs) -> list[Section]:
-    """All sections that these runs support, in order."""
-    package = importlib.import_module("trajlab.analysis.report.sections")
-    modules = [
-        importlib.import_module(f"trajlab.analysis.report.sections.{m.name}")
-        for m in pkgutil.iter_modules(package.__path__)
-    ]
-    built = [module.section(runs) for module in sorted(modules, key=lambda m: (m.ORDER, m.__name__))]
-    return [s for s in built if s is not None]
+from trajlab.analysis.report.contents import sections
+from trajlab.analysis.report.section import Block, Section
 
 
 def write_report(runs: Runs, folder: Path | str, title: str) -> Path:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-
 PHI_EDGE = 0.999
 """An estimate beyond this lies at the edge: the residuals are a random walk and a seed intercept can't be told from it."""
 
@@ -19,14 +17,14 @@ PHI_EDGE = 0.999
 class AR1Fit:
     """REML estimates for each grid: φ, residual variance, seed variance, restricted log-likelihood, Wald F."""
 
-    phi_B: Array
-    residual_variance_B: Array
-    seed_variance_B: Array
-    log_likelihood_B: Array
-    f_B: Array
+    phi_B: NDArray[np.float64]
+    residual_variance_B: NDArray[np.float64]
+    seed_variance_B: NDArray[np.float64]
+    log_likelihood_B: NDArray[np.float64]
+    f_B: NDArray[np.float64]
 
 
-def fit_ar1(y_BSK: Array, steps: int = 12) -> AR1Fit:
+def fit_ar1(y_BSK: NDArray[np.float64], steps: int = 12) -> AR1Fit:
     """Maximise the restricted likelihood over φ by ever finer grids of 41 values (so to about 1e-9 after 12)."""
     batch = y_BSK.shape[:-2]
     y_BSK = y_BSK.reshape(-1, *y_BSK.shape[-2:])
@@ -40,7 +38,7 @@ def fit_ar1(y_BSK: Array, steps: int = 12) -> AR1Fit:
     return AR1Fit(**{name: value[:, 0].reshape(batch) for name, value in vars(fit).items()})
 
 
-def _profile(y_BSK: Array, phi_BP: Array) -> AR1Fit:
+def _profile(y_BSK: NDArray[np.float64], phi_BP: NDArray[np.float64]) -> AR1Fit:
     """Everything else at its best for each φ.
 
     With A the AR(1) correlation matrix, a = A⁻¹1 and c = 1ᵀA⁻¹1, the quadratic form of the residuals splits into q (along
@@ -64,7 +62,9 @@ def _profile(y_BSK: Array, phi_BP: Array) -> AR1Fit:
     return AR1Fit(phi_BP, variance_BP, (along_BP - variance_BP) / c_BP, likelihood_BP, f_BP)
 
 
-def _split(x_BSK: Array, phi_BP: Array, c_BP: Array) -> tuple[Array, Array]:
+def _split(
+    x_BSK: NDArray[np.float64], phi_BP: NDArray[np.float64], c_BP: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """x A⁻¹ xᵀ for each curve, along the intercept and the rest, (B, P, S) each; A⁻¹ is tridiagonal."""
     x_BSK = x_BSK - x_BSK.mean((-2, -1), keepdims=True)  # only for rounding: the parts that matter are invariant
     ends_BS = x_BSK[..., 0] + x_BSK[..., -1]

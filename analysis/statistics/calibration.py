@@ -22,23 +22,21 @@ from trajlab.analysis.statistics.sums_of_squares import (
     sign_flip_gram,
 )
 
-Array = NDArray[np.float64]
-
 CHUNK_CELLS = 4_000_000
 """Cells held at once."""
 
 
-def white_noise(shape: tuple[int, int, int], rng: np.random.Generator) -> Array:
+def white_noise(shape: tuple[int, int, int], rng: np.random.Generator) -> NDArray[np.float64]:
     """Independent errors: sphericity holds, intervals are exchangeable."""
     return rng.standard_normal(shape)
 
 
-def random_walk(shape: tuple[int, int, int], rng: np.random.Generator) -> Array:
+def random_walk(shape: tuple[int, int, int], rng: np.random.Generator) -> NDArray[np.float64]:
     """Sums of independent steps: each seed wanders, the mean of all seeds goes nowhere."""
     return rng.standard_normal(shape).cumsum(-1)
 
 
-def ar1_with_drift(shape: tuple[int, int, int], rng: np.random.Generator, phi: float = 0.8) -> Array:
+def ar1_with_drift(shape: tuple[int, int, int], rng: np.random.Generator, phi: float = 0.8) -> NDArray[np.float64]:
     """Stationary AR(1), φ = 0.8, plus a straight line of each seed's own slope, with mean zero over seeds.
 
     The line's sd from the middle to the end equals that of the AR(1).
@@ -50,13 +48,13 @@ def ar1_with_drift(shape: tuple[int, int, int], rng: np.random.Generator, phi: f
     return y_BSK + rng.standard_normal(shape[:-1])[..., None] * np.linspace(-1, 1, shape[-1])
 
 
-NULL_MODELS: dict[str, Callable[[tuple[int, int, int], np.random.Generator], Array]] = {
+NULL_MODELS: dict[str, Callable[[tuple[int, int, int], np.random.Generator], NDArray[np.float64]]] = {
     "white noise": white_noise,
     "random walk": random_walk,
     "AR(1) with drift": ar1_with_drift,
 }
 
-SHAPES: dict[str, Callable[[int], Array]] = {
+SHAPES: dict[str, Callable[[int], NDArray[np.float64]]] = {
     "trend": lambda k: np.linspace(-1, 1, k),
     "turn": lambda k: orthogonal_polynomials(k, 2)[:, 1] if k > 2 else np.linspace(-1, 1, k),
     "one interval": lambda k: np.eye(k)[k // 2] - 1 / k,
@@ -64,14 +62,16 @@ SHAPES: dict[str, Callable[[int], Array]] = {
 """Effects that all seeds share: a straight line, a valley, a single interval off."""
 
 
-def effect_curve(shape: str, size: float, noise_BSK: Array) -> Array:
+def effect_curve(shape: str, size: float, noise_BSK: NDArray[np.float64]) -> NDArray[np.float64]:
     """The shape with an rms of ``size`` times the rms of the noise around each seed's own mean."""
     curve_K = SHAPES[shape](noise_BSK.shape[-1])
     rms = np.sqrt(np.square(noise_BSK - noise_BSK.mean(-1, keepdims=True)).mean())
     return size * rms * curve_K / np.sqrt(np.square(curve_K).mean())
 
 
-def interval_tests(y_BSK: Array, rng: np.random.Generator, *, n_permutations: int = 499) -> dict[str, Array]:
+def interval_tests(
+    y_BSK: NDArray[np.float64], rng: np.random.Generator, *, n_permutations: int = 499
+) -> dict[str, NDArray[np.float64]]:
     """p of every test of an interval effect, for each grid. The tests of `trajlab.analysis.repeated_measures`, vectorised.
 
     Tests that n and k don't allow (Huynh–Feldt with two seeds, AR(1) with two intervals) are left out.
@@ -94,7 +94,7 @@ def interval_tests(y_BSK: Array, rng: np.random.Generator, *, n_permutations: in
     return p
 
 
-def _sign_flip(y_BSK: Array, rng: np.random.Generator, n_resamples: int = 999) -> Array:
+def _sign_flip(y_BSK: NDArray[np.float64], rng: np.random.Generator, n_resamples: int = 999) -> NDArray[np.float64]:
     gram_BSS, n = sign_flip_gram(y_BSK), y_BSK.shape[-2]
     observed_B = gram_BSS.sum((-2, -1))
     if n <= EXACT_SIGN_FLIPS:
@@ -104,7 +104,9 @@ def _sign_flip(y_BSK: Array, rng: np.random.Generator, n_resamples: int = 999) -
     return np.asarray((1 + share_B * n_resamples) / (1 + n_resamples))
 
 
-def _label_permutation(y_BSK: Array, rng: np.random.Generator, n_permutations: int) -> Array:
+def _label_permutation(
+    y_BSK: NDArray[np.float64], rng: np.random.Generator, n_permutations: int
+) -> NDArray[np.float64]:
     """The grids of a chunk share their permutations: each p is as valid, and drawing them is what costs."""
     n, k = y_BSK.shape[-2:]
     centred_BSK = y_BSK - y_BSK.mean(-1, keepdims=True)
@@ -118,7 +120,7 @@ def _label_permutation(y_BSK: Array, rng: np.random.Generator, n_permutations: i
     return (1 + np.concatenate(share) * n_permutations) / (1 + n_permutations)
 
 
-def _friedman(y_BSK: Array) -> Array:
+def _friedman(y_BSK: NDArray[np.float64]) -> NDArray[np.float64]:
     """Without ties, as simulated data are."""
     n, k = y_BSK.shape[-2:]
     ranks_BK = (y_BSK.argsort(-1).argsort(-1) + 1).sum(-2)

@@ -12,13 +12,11 @@ from scipy import stats
 
 from trajlab.analysis.statistics.sums_of_squares import SumsOfSquares, decompose
 
-Array = NDArray[np.float64]
-
 FEWEST_SEEDS = 4
 
 
 def eta_squared_interval(
-    y_SK: Array, *, generalized: bool = False, n_resamples: int = 5000, level: float = 0.95, seed: int = 0
+    y_SK: NDArray[np.float64], *, generalized: bool = False, n_resamples: int = 5000, level: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:
     """Confidence interval for the population's η², effect variance over effect plus error (plus seed) variance.
 
@@ -43,7 +41,7 @@ def eta_squared_interval(
     return float(low), float(high)
 
 
-def _resampled(y_SK: Array, draws_BS: NDArray[np.int64]) -> SumsOfSquares:
+def _resampled(y_SK: NDArray[np.float64], draws_BS: NDArray[np.int64]) -> SumsOfSquares:
     """`decompose` of each resample from how often each seed is drawn: n² a resample, whatever k."""
     n, k = y_SK.shape
     level_S = y_SK.mean(1) - y_SK.mean()
@@ -58,7 +56,7 @@ def _resampled(y_SK: Array, draws_BS: NDArray[np.int64]) -> SumsOfSquares:
     return SumsOfSquares(n * effect_B, n * k * subject_B, n * error_B, n, k)
 
 
-def _odds(parts: SumsOfSquares, generalized: bool) -> tuple[Array, Array]:
+def _odds(parts: SumsOfSquares, generalized: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """F over error alone or over error and seeds, and r, what it estimates where there is no effect."""
     rest_B = parts.error_B + (parts.subject_B if generalized else 0.0)
     return (parts.n - 1) * parts.effect_B / rest_B, parts.error_B / rest_B

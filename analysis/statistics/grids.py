@@ -6,6 +6,7 @@ repeated-measures function of this package starts here.
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 SHOWN = 5
 """Cells named in an error before the rest is counted."""
@@ -14,7 +15,7 @@ SHOWN = 5
 def complete_grid(
     frame: pd.DataFrame, dv: str, within: str, subject: str, *, min_subjects: int = 2, min_levels: int = 2
 ) -> pd.DataFrame:
-    """Subjects × levels, both sorted, from a long frame (methods.md §2).
+    """Subjects × levels, both sorted, from a long frame (docs/methods.md §2).
 
     Raises KeyError for a missing column; ValueError for a hole, a duplicate, a value that is not finite, no variance at
     all, or too few subjects or levels. Sortable labels of any kind work; a categorical keeps its own order and its unused
@@ -81,3 +82,9 @@ def refuse_constant(grid: pd.DataFrame) -> None:
             "no error variance: the curves are the same for every subject up to a constant; are these runs of one seed, "
             "or constant data?"
         )
+
+
+def long_frame(y_SK: NDArray[np.float64]) -> pd.DataFrame:
+    """Columns subject, within, dv of a complete grid: a row per cell, subjects and levels numbered from 0."""
+    n, k = y_SK.shape
+    return pd.DataFrame({"subject": np.repeat(np.arange(n), k), "within": np.tile(np.arange(k), n), "dv": y_SK.ravel()})

@@ -10,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-Array = NDArray[np.float64]
 
-
-def orthogonal_polynomials(k: int, degree: int) -> Array:
+def orthogonal_polynomials(k: int, degree: int) -> NDArray[np.float64]:
     """(k, degree): orthonormal, each orthogonal to the constant and to lower degrees, for equally spaced levels.
 
     Signs such that the last level is positive: a rising line, a valley.
@@ -23,7 +21,9 @@ def orthogonal_polynomials(k: int, degree: int) -> Array:
     return np.asarray(q[:, 1:] * np.sign(q[-1, 1:]))
 
 
-def trend_t(y_BSK: Array, degree: int) -> tuple[Array, Array, Array]:
+def trend_t(
+    y_BSK: NDArray[np.float64], degree: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Mean coefficient, t on n − 1 degrees of freedom, and two-sided p, (B, Q) each; nan where a coefficient is the same
     for every seed.
 
@@ -40,7 +40,7 @@ def trend_t(y_BSK: Array, degree: int) -> tuple[Array, Array, Array]:
     return mean_BQ, t_BQ, 2 * stats.t.sf(np.abs(t_BQ), n - 1)
 
 
-def any_trend_p(y_BSK: Array, degree: int) -> Array:
+def any_trend_p(y_BSK: NDArray[np.float64], degree: int) -> NDArray[np.float64]:
     """Bonferroni p that no coefficient up to ``degree`` has mean zero; an undefined one counts as p = 1."""
     p_BQ = np.nan_to_num(trend_t(y_BSK, degree)[2], nan=1.0)
     return np.asarray(np.minimum(1.0, degree * p_BQ.min(-1)))

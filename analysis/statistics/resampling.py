@@ -9,8 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-
 EXACT_SIGN_FLIPS = 14
 """Largest number of seeds of which all 2ⁿ sign flips are tried."""
 
@@ -47,7 +45,7 @@ class PValue(float):
         return pd.DataFrame([{**row, "resamples": self.n_resamples, "exact": self.exact}])
 
 
-def all_signs(n: int) -> Array:
+def all_signs(n: int) -> NDArray[np.float64]:
     """Half of the 2ⁿ sign vectors, (2ⁿ⁻¹, n): the first sign is +, since flipping all changes nothing.
 
     The first row is the identity.
@@ -56,18 +54,20 @@ def all_signs(n: int) -> Array:
     return np.column_stack([np.ones(len(bits)), 1.0 - 2.0 * bits])
 
 
-def sign_flip_statistics(gram_SS: Array, signs_BS: Array) -> Array:
+def sign_flip_statistics(gram_SS: NDArray[np.float64], signs_BS: NDArray[np.float64]) -> NDArray[np.float64]:
     """sᵀ G s for each row of signs; ``gram_SS`` may carry leading axes."""
     return np.einsum("bs,...st,bt->...b", signs_BS, gram_SS, signs_BS, optimize=True)
 
 
-def share_at_least(null_B: Array, observed: Array | float) -> Array:
+def share_at_least(null_B: NDArray[np.float64], observed: NDArray[np.float64] | float) -> NDArray[np.float64]:
     """How many of the last axis reach ``observed``; equal up to rounding counts as equal."""
     observed = np.asarray(observed)[..., None]
     return np.asarray((null_B >= observed - 1e-10 * np.abs(observed)).mean(-1))
 
 
-def permuted_effects(y_SK: Array, n_permutations: int, rng: np.random.Generator) -> Iterator[Array]:
+def permuted_effects(
+    y_SK: NDArray[np.float64], n_permutations: int, rng: np.random.Generator
+) -> Iterator[NDArray[np.float64]]:
     """Σ_t (mean over seeds)² after shuffling the intervals within each seed, in chunks.
 
     For a fixed grid it rises with F: a permutation within seeds changes neither SS_total nor SS_subject.

@@ -11,39 +11,37 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-Array = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class SumsOfSquares:
     """One-way repeated-measures decomposition of each grid."""
 
-    effect_B: Array
-    subject_B: Array
-    error_B: Array
+    effect_B: NDArray[np.float64]
+    subject_B: NDArray[np.float64]
+    error_B: NDArray[np.float64]
     n: int
     k: int
 
     @property
-    def f_B(self) -> Array:
+    def f_B(self) -> NDArray[np.float64]:
         """F of the interval effect on k − 1 and (n − 1)(k − 1) degrees of freedom; inf without error, nan without both."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return (self.n - 1) * self.effect_B / self.error_B
 
     @property
-    def eta2_partial_B(self) -> Array:
+    def eta2_partial_B(self) -> NDArray[np.float64]:
         """SS_effect / (SS_effect + SS_error)."""
         with np.errstate(invalid="ignore"):
             return self.effect_B / (self.effect_B + self.error_B)
 
     @property
-    def eta2_generalized_B(self) -> Array:
+    def eta2_generalized_B(self) -> NDArray[np.float64]:
         """SS_effect / SS_total: the only factor is within and measured (Olejnik & Algina 2003)."""
         with np.errstate(invalid="ignore"):
             return self.effect_B / (self.effect_B + self.subject_B + self.error_B)
 
 
-def decompose(y_BSK: Array) -> SumsOfSquares:
+def decompose(y_BSK: NDArray[np.float64]) -> SumsOfSquares:
     """Split each grid's variation into intervals, seeds and their interaction (the error)."""
     n, k = y_BSK.shape[-2:]
     centred_BSK = y_BSK - y_BSK.mean((-2, -1), keepdims=True)
@@ -54,7 +52,7 @@ def decompose(y_BSK: Array) -> SumsOfSquares:
     )
 
 
-def greenhouse_geisser(y_BSK: Array) -> Array:
+def greenhouse_geisser(y_BSK: NDArray[np.float64]) -> NDArray[np.float64]:
     """ε̂ of each grid, in [1/(k − 1), min(1, (n − 1)/(k − 1))].
 
     tr(S)²/((k − 1)·tr(S²)) of the double-centred covariance S, through the n × n Gram matrix of the residuals: the same
@@ -69,7 +67,7 @@ def greenhouse_geisser(y_BSK: Array) -> Array:
     return np.clip(eps_B, 1 / (k - 1), 1.0)
 
 
-def huynh_feldt(eps_gg_B: Array, n: int, k: int) -> Array:
+def huynh_feldt(eps_gg_B: NDArray[np.float64], n: int, k: int) -> NDArray[np.float64]:
     """Huynh and Feldt's (1976) ε̃ from Greenhouse and Geisser's, at most 1; nan for two seeds, where it is 0/0."""
     d = k - 1
     if n < 3:
@@ -79,14 +77,14 @@ def huynh_feldt(eps_gg_B: Array, n: int, k: int) -> Array:
     return np.minimum((n * d * eps_gg_B - 2) / (d * room_B), 1.0)
 
 
-def corrected_p(f_B: Array, eps_B: Array | float, n: int, k: int) -> Array:
+def corrected_p(f_B: NDArray[np.float64], eps_B: NDArray[np.float64] | float, n: int, k: int) -> NDArray[np.float64]:
     """p of F with both degrees of freedom times ε; 1 where F is not defined."""
     d = k - 1
     p_B = stats.f.sf(f_B, np.asarray(eps_B) * d, np.asarray(eps_B) * d * (n - 1))
     return np.where(np.isnan(f_B), 1.0, p_B)
 
 
-def sign_flip_gram(y_BSK: Array) -> Array:
+def sign_flip_gram(y_BSK: NDArray[np.float64]) -> NDArray[np.float64]:
     """n × n Gram matrix of the curves, each centred on its own mean.
 
     Σ_t (mean of signed curves)² is sᵀ G s / n² for signs s: a flip costs n², whatever k.

@@ -29,5 +29,6 @@ def budget_runs(seeds: int = 6, intervals: int = 21, experiment: str = "tinystor
         one = {"experiment": experiment, "run": run, "seed": s, "step": step, "tokens": 4096 * step}
         steps.append(pd.DataFrame({**one, "train_loss": 3 + 0.1 * rng.standard_normal(1200)}))
         data = {"source": "simulated", "fingerprint": "0" * 24}
-        manifests.append({"experiment": experiment, "run": run, "seed": s, "parameters": 4_262_144, "data": data})
+        identity = {"experiment": experiment, "run": run, "seed": s, "study": "budget"}
+        manifests.append({**identity, "parameters": 4_262_144, "data": data})
     return Runs({"intervals": pd.DataFrame(rows), "steps": pd.concat(steps, ignore_index=True)}, manifests)

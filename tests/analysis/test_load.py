@@ -61,3 +61,38 @@ def test_floors_that_differ_are_no_floor(tmp_path: Path) -> None:
     write_run(tmp_path, "a", "seed=0")
     write_run(tmp_path, "b", "seed=0", floor=None)
     assert load_runs(tmp_path).entropy_floor("valid") is None
+
+
+def test_another_format_is_refused_and_an_absent_one_is_read(tmp_path: Path) -> None:
+    write_run(tmp_path, "a", "seed=0")
+    assert len(load_runs(tmp_path).manifests) == 1
+    path = tmp_path / "a" / "seed=0" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest | {"format": 1}))
+    assert len(load_runs(tmp_path).manifests) == 1
+    path.write_text(json.dumps(manifest | {"format": 99}))
+    with pytest.raises(ValueError, match=r"manifest\.json is of format 99, this version of trajlab knows format 1"):
+        load_runs(tmp_path)
+
+
+def test_a_column_of_another_type_is_converted_or_named(tmp_path: Path) -> None:
+    write_run(tmp_path, "a", "seed=0")
+    part = tmp_path / "a" / "seed=0" / "metrics" / "intervals" / "part-00000.parquet"
+    pq.write_table(pa.table({"interval": pa.array([0], pa.int32()), "loss": pa.array([7], pa.int64())}), part)
+    assert load_runs(tmp_path).intervals["loss"].tolist()[-1] == 7.0
+    pq.write_table(pa.table({"interval": [0], "loss": ["seven"]}), part)
+    with pytest.raises(ValueError, match=r"part-00000\.parquet: column loss is of type string, expected is double"):
+        load_runs(tmp_path)
+
+
+def test_probes_stay_in_their_order_and_tables_of_plug_ins_are_read(tmp_path: Path) -> None:
+    write_run(tmp_path, "a", "seed=0")
+    for name, rows in (("probes", {"probe": [0, 1, 2], "position": [9, 3, 5]}), ("mine", {"anything": [True]})):
+        folder = tmp_path / "a" / "seed=0" / "metrics" / name
+        folder.mkdir()
+        pq.write_table(
+            pa.table({"run": ["seed=0"] * len(next(iter(rows.values()))), **rows}), folder / "part-00000.parquet"
+        )
+    runs = load_runs(tmp_path)
+    assert runs.table("probes")["probe"].tolist() == [0, 1, 2]
+    assert runs.table("mine")["anything"].tolist() == [True]

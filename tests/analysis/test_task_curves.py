@@ -11,17 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from trajlab.analysis.published import parameters_of, read_lm_eval, read_published
 from trajlab.analysis.task_curves import (
     breakthroughness,
     improvement,
     linearity,
     matched_accuracy,
     mean_over_tasks,
-    parameters_of,
     predictor_frame,
     predictors,
-    read_lm_eval,
-    read_published,
     task_shapes,
 )
 
@@ -258,7 +256,7 @@ class TestLmEval:
 
 
 class TestPublished:
-    """Known answers of methods.md §5 on published results."""
+    """Known answers of docs/methods.md §5 on published results."""
 
     def test_pythia_perplexity_predicts_and_size_adds_little(self, shared_data: Path) -> None:
         results = read_published(shared_data / "trajectories" / "pythia_zero_shot.csv.gz")

@@ -15,7 +15,7 @@ from scipy import stats
 from tokenizers import Tokenizer
 
 from trajlab.analysis.load import load_runs
-from trajlab.checkpoints.convert import load_snapshot
+from trajlab.checkpoints.snapshots import load_snapshot
 from trajlab.data.corpora import EmbeddedCorpus
 from trajlab.data.storygrammar.stories import Contradiction, StoryGrammar
 from trajlab.data.tokenizer import end_of_text_id, train_bpe

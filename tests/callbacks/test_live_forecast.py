@@ -9,7 +9,7 @@ import torch
 
 from trajlab.analysis import load_runs
 from trajlab.callbacks.live_forecast import LiveForecast
-from trajlab.callbacks.progress import _forecast
+from trajlab.callbacks.progress import forecast_text
 from trajlab.evaluation.context import RunContext
 from trajlab.evaluation.engine import EvaluationEngine
 from trajlab.evaluation.intervals import TokenSchedule
@@ -48,8 +48,9 @@ def test_a_run_that_obeys_the_law_is_forecast_within_a_hundredth(tmp_path: Path)
     truth = ((0.3 * np.log(n) + 3) / (1 + 0.2 * np.arange(1, 33)) + 2.5 / (1 + 0.5 * n) + 2).mean()
     assert last["temporal"]["target_tokens"] == 20_000_000
     assert last["temporal"]["forecast"] == pytest.approx(truth, abs=0.01)
-    assert live.run.latest["forecast/loss"] == last["temporal"]["forecast"]
-    assert "will end at" in _forecast(live.run.latest)[0]
+    assert live.run.latest.forecast is not None
+    assert live.run.latest.forecast.loss == last["temporal"]["forecast"]
+    assert "will end at" in forecast_text(live.run.latest.forecast)
 
 
 def test_too_thin_evidence_is_said_and_not_drawn(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_prepare_says_what_it_made(capfd: pytest.CaptureFixture[str]) -> None:
 def test_an_exported_snapshot_is_opened_by_transformers(micro: Callable[..., Path], tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from trajlab.checkpoints.convert import load_snapshot
+    from trajlab.checkpoints.snapshots import load_snapshot
 
     snapshot = max((micro() / "snapshots").iterdir())
     run_here(*MICRO, "task=export", f"snapshot='{snapshot}'", f"to={tmp_path / 'hf'}")

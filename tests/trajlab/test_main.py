@@ -1,12 +1,14 @@
 """The command line: spans, flags, and an answer to every mistake."""
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import MICRO, trajlab
-from trajlab.__main__ import CommandLineError, command_line, expand_spans
+from tests.conftest import MICRO, ROOT, trajlab
+from trajlab.__main__ import SERIES, CommandLineError, command_line, expand_spans
 
 
 @pytest.mark.parametrize(
@@ -39,6 +41,29 @@ def test_several_values_need_m() -> None:
 def test_m_is_accepted_anywhere_and_swept_keys_name_the_runs() -> None:
     line = command_line(["experiment=x", "-m", "seed=0..1", "optimizer.lr=1e-3,1e-4"])
     assert line == ["-m", "experiment=x", "seed=0,1", "optimizer.lr=1e-3,1e-4", "run_keys=[seed,optimizer.lr]"]
+
+
+@pytest.mark.parametrize(
+    ("former", "present"),
+    [
+        ("model=pythia", "series=pythia"),
+        ("model=llama_tiny", "model=llama_tiny"),
+        ("model.size=pythia", "model.size=pythia"),
+        ("task.shots=5", "benchmark.shots=5"),
+        ("task.tasks=[a.json]", "benchmark.tasks=[a.json]"),
+        ("task=evaluate", "task=evaluate"),
+    ],
+)
+def test_former_spellings_are_understood(former: str, present: str) -> None:
+    assert command_line([former]) == [present]
+
+
+def test_the_former_spellings_are_those_of_the_catalogue() -> None:
+    assert set(SERIES) == {p.stem for p in (ROOT / "conf" / "series").glob("*.yaml")}
+
+
+def test_a_sweep_over_former_spellings_names_its_runs_by_the_present_ones() -> None:
+    assert command_line(["-m", "model=hf,pythia"]) == ["-m", "series=hf,pythia", "run_keys=[seed,series]"]
 
 
 MISTAKES = {
@@ -88,9 +113,28 @@ def test_a_corpus_shorter_than_the_tokens_asked_for(tmp_path: Path) -> None:
     trajlab(*asked, remedy, "data.validation.valid.windows=2")
 
 
-def test_several_problems_are_told_at_once(tmp_path: Path) -> None:
-    done = trajlab(*MICRO, f"runs_dir={tmp_path}", "seed=abc", "data.context=x", "trainer.threads=0", check=False)
-    assert "3 problems" in done.stderr
+ALL_AT_ONCE = {
+    "train": ([*MICRO, "seed=abc", "data.context=x", "trainer.threads=0"], ["seed='abc'", "data.context", "trainer.threads"]),
+    "train, by trying": ([*MICRO, "model.heads=3", "optimizer.lr=-1"], ["3 heads", "learning rate"]),
+    "average": (["task=average", "name=x", "runs=no/such", "scheme=merge", "decay_shape=any"], ["runs=no/such is no folder", "scheme=merge"]),
+    "export": (["task=export", "name=x", "snapshot=no", "to=x", "tokenizer.path=no"], ["snapshot=no", "tokenizer.path=no"]),
+    "mixture": (["task=mixture", "name=x", "small=no", "large=no", "to=x"], ["small=no", "large=no"]),
+    "evaluate": (
+        ["task=evaluate", "name=x", "model=opt", "model.series.pattern=folder", "+averaging.a._target_=trajlab.averaging.lawa",
+         "+averaging.a.k=0"],
+        ["model.series.pattern='folder'", "averaging.a"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALL_AT_ONCE)
+def test_all_problems_of_a_task_are_told_at_once(name: str, tmp_path: Path) -> None:
+    overrides, words = ALL_AT_ONCE[name]
+    done = trajlab(*overrides, f"runs_dir={tmp_path}", check=False)
+    assert done.returncode != 0
+    assert f"{len(words)} problems" in done.stderr, done.stderr
+    assert all(word in done.stderr for word in words), done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_another_configuration_is_refused_by_its_keys(tmp_path: Path) -> None:
@@ -112,6 +156,13 @@ def test_a_truncated_checkpoint_is_named(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "last.ckpt can't be read" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_configuration_is_shown_without_torch(tmp_path: Path) -> None:
+    shown = "import sys; sys.argv[1:] = ['name=x', '--cfg', 'job']; from trajlab.__main__ import main; main()"
+    checked = f"import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); {shown}"
+    done = subprocess.run([sys.executable, "-c", checked], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.endswith("False\n")
 
 
 def test_help_is_quick(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from trajlab.checkpoints.slices import (
 )
 from trajlab.errors import UserError
 from trajlab.files import publish, publish_json
+from trajlab.store.layout import PROVENANCE
 
 SLICE = 1 << 15
 """Elements in memory of each snapshot in the window: few enough to stay in the cache, and not more than torch works on
@@ -34,8 +35,6 @@ in one thread; with two, on a busy machine, the threads' waiting for each other 
 
 NEWEST = ("*running_mean", "*running_var", "*num_batches_tracked")
 """Names of buffers, which are taken from the newest checkpoint as integer tensors are: they follow the weights."""
-
-PROVENANCE = "provenance.json"
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def _check(sources: list[tuple[str, CheckpointFiles]], folder: Path) -> None:
     if not sources:
         raise UserError(f"{folder}: the series has no checkpoint to average")
     if folder.exists():
-        raise UserError(f"{folder} exists already; remove it, write overwrite=true, or give another variant=…")
+        raise UserError(f"{folder} exists already; remove it, or give another folder")
     _, reference = sources[0]
     for _, files in sources[1:]:
         if difference := first_difference(reference, files):
@@ -151,13 +150,3 @@ def _provenance(
         "versions": {package: version(package) for package in ("torch", "safetensors")},
         **({"origin": origin} if origin else {}),
     }
-
-
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """All tensors of a checkpoint by name."""
-    files = CheckpointFiles(path)
-    tensors = {}
-    for name, entry in files.entries.items():
-        with entry.file.open("rb") as file:
-            tensors[name] = read_slice(file, entry, 0, entry.numel).view(entry.shape)
-    return tensors

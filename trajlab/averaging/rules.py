@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import cos, pi, sqrt
+from typing import Any
 
 from trajlab.averaging.running import Rule, RunningExponential, RunningMean, RunningWindow
 
@@ -23,6 +24,11 @@ class Window:
     length: int
     profile: Callable[[int], Sequence[float]] | None = None
     """Weights of n snapshots, oldest first, summing to 1; None: equal."""
+
+    @property
+    def span(self) -> float:
+        """Snapshots that a full window holds."""
+        return self.length
 
     def start(self) -> "RunningWindow":
         """An empty window."""
@@ -55,6 +61,11 @@ class Exponential:
     decay: float
     warmup: bool = True
     """Off: the first snapshot is the average's start and keeps its weight, as in torch.optim.swa_utils."""
+
+    @property
+    def span(self) -> float:
+        """Snapshots that an equal-weighted window of the same weight on the newest would hold: 1 / (1 − decay)."""
+        return 1 / (1 - self.decay)
 
     def start(self) -> "RunningExponential":
         """An empty average."""
@@ -121,6 +132,8 @@ class Averager:
     """``tokens`` or ``steps``."""
     first: int = 1
     """Not before so many ``unit``. 0 takes the initial weights too."""
+    kind: str = "custom"
+    """``lawa``, ``ema``, ``swa``, ``merge``, or what a plug-in calls its own."""
 
     def __post_init__(self) -> None:
         if self.every < 1 or self.first < 0:
@@ -130,6 +143,21 @@ class Averager:
         """Whether a multiple of ``every``, from ``first`` on, lies in (before, now], counted in ``unit``."""
         return now // self.every > before // self.every and now >= self.first
 
+    def facts(self, tokens_per_step: int | None) -> dict[str, Any]:
+        """What a manifest says of it, so that a reader needs no rule of ours; docs/tables.md describes each entry.
+
+        ``tokens_per_step`` None: an averager that counts steps has no entries in tokens.
+        """
+        size = 1 if self.unit == "tokens" else tokens_per_step
+        snapshots, decay = getattr(self.rule, "span", None), getattr(self.rule, "decay", None)
+        every = None if size is None else self.every * size
+        return {
+            "name": self.name, "kind": self.kind, "every_tokens": every,
+            "start_tokens": None if size is None else self.first * size,
+            "window_snapshots": snapshots, "decay": decay,
+            "window_tokens": None if every is None or snapshots is None else snapshots * every,
+        }  # fmt: skip
+
 
 def lawa(
     k: int = 5, every_tokens: int | None = None, every_steps: int | None = None, start: int = 1, name: str | None = None
@@ -137,7 +165,7 @@ def lawa(
     """The mean of the last ``k`` snapshots, a sliding window (LAWA, arXiv 2306.03241)."""
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
-    return Averager(name or f"lawa{k}", Window(k), *_cadence(every_tokens, every_steps), start)
+    return Averager(name or f"lawa{k}", Window(k), *_cadence(every_tokens, every_steps), start, "lawa")
 
 
 def ema(
@@ -153,14 +181,16 @@ def ema(
         raise ValueError(f"decay must be in [0, 1), got {decay}")
     if every_steps is None and every_tokens is None:
         every_steps = 1
-    return Averager(name or f"ema{decay:g}", Exponential(decay, warmup), *_cadence(every_tokens, every_steps), start)
+    return Averager(
+        name or f"ema{decay:g}", Exponential(decay, warmup), *_cadence(every_tokens, every_steps), start, "ema"
+    )
 
 
 def swa(
     start: int, every_tokens: int | None = None, every_steps: int | None = None, name: str | None = None
 ) -> Averager:
     """The mean of all snapshots from ``start`` (in the unit of the cadence) on."""
-    return Averager(name or "swa", Mean(), *_cadence(every_tokens, every_steps), start)
+    return Averager(name or "swa", Mean(), *_cadence(every_tokens, every_steps), start, "swa")
 
 
 def merge(
@@ -179,7 +209,9 @@ def merge(
     def profile(n: int) -> list[float]:
         return merging_weights(decay_weights(decay, n - 1))
 
-    return Averager(name or f"merge{k}_{decay}", Window(k, profile), *_cadence(every_tokens, every_steps), start)
+    return Averager(
+        name or f"merge{k}_{decay}", Window(k, profile), *_cadence(every_tokens, every_steps), start, "merge"
+    )
 
 
 def _cadence(every_tokens: int | None, every_steps: int | None) -> tuple[int, str]:

@@ -2,28 +2,21 @@
 
 `CheckpointFiles` knows where each tensor of a checkpoint lies: a safetensors file, or a folder with one or with shards
 and their index. `read_slice` and `write_slice` move a run of elements; `copy_layout` makes empty files of the same
-names, shapes and types. The format: eight bytes with the header's length, the header (JSON), the tensors' bytes.
+names, shapes and types. Finding files and reading headers is `trajlab.checkpoints.weights`'s.
 """
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
+from trajlab.checkpoints.weights import DTYPES, METADATA, read_header, tensor_bytes, weight_files, write_header
 from trajlab.errors import UserError
-
-DTYPES = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
-    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
-}  # fmt: skip
-INDEX = ".safetensors.index.json"
 
 
 @dataclass(frozen=True)
@@ -54,11 +47,11 @@ class CheckpointFiles:
         """What the first file says about itself."""
         self.entries: dict[str, Entry] = {}
         """By tensor name, in the files' order."""
-        self.files = _weight_files(self.path)
+        self.files = weight_files(self.path, pickles=False)
         for file in self.files:
-            header, data = _header(file)
-            self.metadata = self.metadata or header.pop("__metadata__", {})
-            header.pop("__metadata__", None)
+            header, data = read_header(file)
+            self.metadata = self.metadata or header.pop(METADATA, {})
+            header.pop(METADATA, None)
             for name, spec in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
                 self.entries[name] = _entry(file, name, spec, data)
 
@@ -72,7 +65,7 @@ def read_slice(file: BinaryIO, entry: Entry, start: int, stop: int) -> Tensor:
     """The flat elements start … stop of a tensor. Raises UserError where the file ends before."""
     tensor = torch.empty(stop - start, dtype=entry.dtype)
     file.seek(entry.offset + start * entry.dtype.itemsize)
-    if file.readinto(_bytes(tensor)) < len(_bytes(tensor)):  # type: ignore[attr-defined]
+    if file.readinto(tensor_bytes(tensor)) < len(tensor_bytes(tensor)):  # type: ignore[attr-defined]
         raise UserError(f"{entry.file} is truncated; fetch or write it again")
     return tensor
 
@@ -80,7 +73,7 @@ def read_slice(file: BinaryIO, entry: Entry, start: int, stop: int) -> Tensor:
 def write_slice(file: BinaryIO, entry: Entry, start: int, values: Tensor) -> None:
     """Put flat elements into a tensor from ``start`` on, in its own precision."""
     file.seek(entry.offset + start * entry.dtype.itemsize)
-    file.write(_bytes(values.to(entry.dtype).contiguous()))
+    file.write(tensor_bytes(values.to(entry.dtype).contiguous()))
 
 
 def copy_layout(source: CheckpointFiles, to: Path, metadata: Mapping[str, str]) -> CheckpointFiles:
@@ -91,8 +84,8 @@ def copy_layout(source: CheckpointFiles, to: Path, metadata: Mapping[str, str]) 
             if file.is_file() and file not in source.files and not file.name.startswith("."):
                 shutil.copyfile(file, to / file.name)
     for file in source.files:
-        header, data = _header(file)
-        header["__metadata__"] = {**header.get("__metadata__", {}), **metadata}
+        header, data = read_header(file)
+        header[METADATA] = {**header.get(METADATA, {}), **metadata}
         _write_empty(to / file.name if source.path.is_dir() else to, header, file.stat().st_size - data)
     return CheckpointFiles(to)
 
@@ -116,39 +109,6 @@ def slices(numel: int, size: int) -> Iterator[tuple[int, int]]:
     return ((start, min(start + size, numel)) for start in range(0, max(numel, 1), size))
 
 
-def _weight_files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    for index in sorted(path.glob(f"*{INDEX}")):
-        shards = [path / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
-        if absent := [s.name for s in shards if not s.exists()]:
-            raise UserError(f"{index} names {', '.join(absent[:3])}, which is not there; fetch it again")
-        return shards
-    found = sorted(path.glob("*.safetensors"))
-    if not found:
-        raise UserError(f"{path} holds no safetensors; convert the checkpoint (save_pretrained writes them)")
-    if len(found) > 1:
-        raise UserError(f"{path} holds several safetensors and no index ({', '.join(f.name for f in found[:3])}, …)")
-    return found
-
-
-def _header(file: Path) -> tuple[dict[str, Any], int]:
-    """The header and the offset of the data. The file must be as long as the header says."""
-    size = file.stat().st_size
-    try:
-        with file.open("rb") as opened:
-            length = int.from_bytes(opened.read(8), "little")
-            if length > size:
-                raise ValueError("the header is longer than the file")
-            header = json.loads(opened.read(length))
-        end = max((spec["data_offsets"][1] for name, spec in header.items() if name != "__metadata__"), default=0)
-    except (ValueError, KeyError, TypeError, AttributeError) as e:
-        raise UserError(f"{file} is no safetensors file ({e}); give one that is whole") from e
-    if 8 + length + end != size:
-        raise UserError(f"{file} has {size:,} bytes where its header asks for {8 + length + end:,}; fetch it again")
-    return header, 8 + length
-
-
 def _entry(file: Path, name: str, spec: dict[str, Any], data: int) -> Entry:
     if spec["dtype"] not in DTYPES:
         raise UserError(f"{file}: {name} is of type {spec['dtype']}, which can't be averaged here; convert it")
@@ -156,12 +116,5 @@ def _entry(file: Path, name: str, spec: dict[str, Any], data: int) -> Entry:
 
 
 def _write_empty(file: Path, header: dict[str, Any], data_bytes: int) -> None:
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the data start at a multiple of eight bytes
     with file.open("wb") as opened:
-        opened.write(len(text).to_bytes(8, "little") + text)
-        opened.truncate(8 + len(text) + data_bytes)
-
-
-def _bytes(tensor: Tensor) -> memoryview:
-    return memoryview(cast(Any, tensor.view(torch.uint8).numpy()))
+        opened.truncate(write_header(opened, header) + data_bytes)

@@ -1,15 +1,17 @@
 """Building what a configuration names."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig
 
 from trajlab.errors import UserError
 
+REFUSALS = (ValueError, TypeError, KeyError, ModuleNotFoundError)
 
-def build(node: DictConfig, key: str) -> Any:
+
+def build(node: Mapping[str, Any], key: str) -> Any:
     """Instantiate a node; a target that refuses its values is a problem with the configuration."""
     try:
         return instantiate(
@@ -17,6 +19,13 @@ def build(node: DictConfig, key: str) -> Any:
         )  # plain lists and dicts: a config node would turn dataclasses into nodes
     except InstantiationException as e:
         cause = e.__cause__
-        if isinstance(cause, (ValueError, TypeError, ModuleNotFoundError)):
+        if isinstance(cause, UserError):
+            raise cause from e
+        if isinstance(cause, REFUSALS):
             raise UserError(f"{key} ({node.get('_target_')}): {cause}") from e
         raise
+
+
+def build_all(nodes: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Instantiate the nodes below ``key``, by name; those set to null are left out."""
+    return {str(name): build(node, f"{key}.{name}") for name, node in nodes.items() if node}

@@ -1,42 +1,128 @@
-"""From a composed configuration to the dataclass of its task, or one list of everything that is wrong with it."""
+"""From a composed configuration to what its task is given, or one list of everything that is wrong with it.
+
+`configured` checks and returns a `Configured`, the one object that carries a configuration through a task: the checked
+dataclass, the open nodes to build from, the plain form to store.
+"""
 
 import inspect
+import math
 import types
 import typing
-from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cached_property
+from typing import Any, Generic, TypeVar, cast
 
+from hydra.errors import HydraException
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from trajlab.config.schema import POSITION_WEIGHTINGS, WINDOW_OFFSETS, TrainConfig
-from trajlab.errors import ConfigProblems
+from trajlab.config.build import build, build_all
+from trajlab.errors import ConfigProblems, UserError
 
 T = TypeVar("T")
+Check = Callable[[T], Iterable[str]]
+"""Something that a task checks by itself: a problem for each thing that is wrong."""
 
 
-def parse(config: DictConfig, cls: type[T]) -> T:
+@dataclass(frozen=True)
+class Configured(Generic[T]):
+    """A configuration that has been checked, in the three forms that a task needs."""
+
+    checked: T
+    """Typed values, every problem excluded."""
+    config: DictConfig
+    """The composed configuration, whose open nodes name classes to build."""
+
+    @cached_property
+    def plain(self) -> dict[str, Any]:
+        """Resolved values without a class of OmegaConf: what a manifest stores."""
+        return cast(dict[str, Any], OmegaConf.to_container(self.config, resolve=True))
+
+    @property
+    def yaml(self) -> str:
+        """Resolved values as YAML, for people."""
+        return OmegaConf.to_yaml(self.config, resolve=True)
+
+    def build(self, key: str) -> Any:
+        """What the node at ``key`` names. Raises UserError where its target refuses the values."""
+        return build(OmegaConf.select(self.config, key), key)
+
+    def build_all(self, key: str) -> dict[str, Any]:
+        """What the nodes below ``key`` name, by name; those set to null are left out."""
+        return build_all(OmegaConf.select(self.config, key), key)
+
+
+def configured(config: DictConfig, cls: type[T], *checks: Check[T]) -> Configured[T]:
+    """The checked configuration of a task. Raises ConfigProblems with every problem found.
+
+    ``checks`` see the typed values, once these have no problem by themselves.
+    """
+    return Configured(parse(config, cls, *checks), config)
+
+
+def parse(config: DictConfig, cls: type[T], *checks: Check[T]) -> T:
     """The part of a composed config that ``cls`` describes. Raises ConfigProblems with every problem found."""
-    names = [f.name for f in fields(cls)]  # type: ignore[arg-type]
-    missing = [key for key in sorted(OmegaConf.missing_keys(config)) if key.split(".")[0] in names]
+    hints = typing.get_type_hints(cls)
+    given = [name for name in hints if name in config.keys()]  # noqa: SIM118 (a key set to ??? is not `in` the config)
+    missing = [key for key in sorted(OmegaConf.missing_keys(config)) if key.split(".")[0] in given]
     problems = [f"{key} is not given; write {key}=…{_hint(key)}" for key in missing]
-    open_nodes = [f.name for f in fields(cls) if typing.get_type_hints(cls)[f.name] is DictConfig]  # type: ignore[arg-type]
-    for group in open_nodes:
-        problems += _target_problems(config.get(group), group)
+    open_nodes = [name for name in given if hints[name] is DictConfig]
+    for name in given:
+        problems += _target_problems(config._get_node(name), name)
     if problems:
         raise ConfigProblems(problems)
-    values = {name: config[name] for name in names if name in config}
-    plain = {k: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for k, v in values.items()}
-    parsed = _build(cls, plain | {k: config[k] for k in open_nodes}, "", problems)
-    if not problems and isinstance(parsed, TrainConfig):
-        problems += _cross_check(parsed)
+    values = {name: config[name] if name in open_nodes else _resolved(config, name, problems) for name in given}
+    parsed = _build(cls, values, "", problems)
+    if not problems:
+        problems += _refused(parsed, checks)
     if problems:
-        raise ConfigProblems(problems)
+        raise ConfigProblems(list(dict.fromkeys(problems)))
     return parsed
+
+
+def refusals(attempt: Callable[[], object]) -> list[str]:
+    """The problems that an attempt (to build something, to read something) ends with."""
+    try:
+        attempt()
+    except ConfigProblems as e:
+        return e.problems
+    except UserError as e:
+        return [str(e)]
+    return []
+
+
+def _refused(parsed: Any, checks: Iterable[Check[Any]]) -> list[str]:
+    """What the dataclasses say of themselves, then what the task says; the latter may rely on the former."""
+    problems = _own_problems(parsed)
+    for check in checks if not problems else ():
+        problems += check(parsed)
+    return problems
+
+
+def _own_problems(value: Any) -> list[str]:
+    """The ``problems()`` of a configuration and of those within it."""
+    if isinstance(value, dict):
+        return [p for child in value.values() for p in _own_problems(child)]
+    if not is_dataclass(value):
+        return []
+    own = list(value.problems()) if hasattr(value, "problems") else []
+    return own + [p for f in fields(value) for p in _own_problems(getattr(value, f.name))]
 
 
 def _hint(key: str) -> str:
     return " (an experiment sets it: experiment=tinystories_budget)" if key == "name" else ""
+
+
+def _resolved(config: DictConfig, name: str, problems: list[str]) -> Any:
+    """Plain values with every reference followed."""
+    try:
+        value = config[name]
+        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    except OmegaConfBaseException as e:
+        problems.append(f"{name}: {str(e).splitlines()[0]}")
+        return None
 
 
 def _build(cls: type, values: dict[str, Any], prefix: str, problems: list[str]) -> Any:
@@ -47,38 +133,53 @@ def _build(cls: type, values: dict[str, Any], prefix: str, problems: list[str]) 
     ]
     arguments = {}
     for name, spec in known.items():
-        if hints[name] is DictConfig:
-            arguments[name] = values[name]
-        elif name in values:
-            arguments[name] = _value(values[name], hints[name], spec.metadata.get("low"), f"{prefix}{name}", problems)
+        if name in values:
+            arguments[name] = _value(values[name], hints[name], spec.metadata, f"{prefix}{name}", problems)
         elif spec.default is MISSING and spec.default_factory is MISSING:
-            problems.append(f"{prefix}{name} is not given")
+            problems.append(f"{prefix}{name} is not given" + (" (series=pythia, hf, …)" if name == "series" else ""))
     complete = all(name in arguments or spec.default is not MISSING for name, spec in known.items())
     return cls(**arguments) if complete else None
 
 
-def _value(value: Any, kind: Any, low: float | None, key: str, problems: list[str]) -> Any:
+def _value(value: Any, kind: Any, metadata: typing.Mapping[str, Any], key: str, problems: list[str]) -> Any:
     """The value as its declared type, or a problem."""
-    options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    if value is None and type(None) in options:
+    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    if value is None and type(None) in kinds:
         return None
-    kind = next(o for o in options if o is not type(None))
+    kinds = tuple(k for k in kinds if k is not type(None))
+    mapping = isinstance(value, (dict, DictConfig))
+    kind = next((k for k in kinds if mapping == _is_group(k)), kinds[0])
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
-    if is_dataclass(kind) and isinstance(value, dict):
+    if kind is DictConfig and mapping:
+        return value if isinstance(value, DictConfig) else OmegaConf.create(value)
+    if is_dataclass(kind) and mapping:
         return _build(typing.cast(type, kind), value, f"{key}.", problems)
-    if origin is dict and isinstance(value, dict):
-        if parts[1] is Any:
-            return value
-        return {k: _value(v, parts[1], None, f"{key}.{k}", problems) for k, v in value.items()}
+    if origin is dict and mapping:
+        return {k: v if parts[1] is Any else _value(v, parts[1], {}, f"{key}.{k}", problems) for k, v in value.items()}
     if origin is list and isinstance(value, list):
-        return [_value(v, parts[0], None, f"{key}[{i}]", problems) for i, v in enumerate(value)]
+        return [_value(v, parts[0], {}, f"{key}[{i}]", problems) for i, v in enumerate(value)]
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if origin or not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         problems.append(f"{key}={value!r} must be {_type_name(kind)}")
-    elif low is not None and value < low:
-        problems.append(f"{key}={value} must be at least {low:g}")
+    else:
+        problems += _range_problems(value, metadata, key)
     return value
+
+
+def _is_group(kind: Any) -> bool:
+    return is_dataclass(kind) or kind is DictConfig or typing.get_origin(kind) is dict
+
+
+def _range_problems(value: Any, metadata: typing.Mapping[str, Any], key: str) -> list[str]:
+    low, options = metadata.get("low"), metadata.get("options")
+    if isinstance(value, float) and not math.isfinite(value):
+        return [f"{key}={value} must be a finite number"]
+    if low is not None and value < low:
+        return [f"{key}={value} must be at least {low:g}"]
+    if options is not None and value not in options:
+        return [f"{key}={value!r} must be one of {', '.join(options)}"]
+    return []
 
 
 def _type_name(kind: Any) -> str:
@@ -88,50 +189,17 @@ def _type_name(kind: Any) -> str:
 
 def _target_problems(node: Any, key: str) -> list[str]:
     """Targets that don't exist and keys that their signatures lack, here and below."""
-    if not isinstance(node, DictConfig):
+    if not isinstance(node, DictConfig) or node._is_none() or node._is_missing() or node._is_interpolation():
         return []
+    below = [p for name, child in node.items_ex(resolve=False) for p in _target_problems(child, f"{key}.{name!s}")]
     if "_target_" not in node:
-        return [p for name, child in node.items_ex(resolve=False) for p in _target_problems(child, f"{key}.{name!s}")]
+        return below
     try:
         target = get_object(node._target_)
-    except Exception as e:
+        parameters = inspect.signature(target).parameters
+    except (HydraException, ImportError, ValueError, TypeError, AttributeError) as e:
         return [f"{key}._target_={node._target_} can't be imported ({e}); is its package installed?"]
-    parameters = inspect.signature(target).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return []
+        return below
     unknown = [k for k in map(str, node) if not k.startswith("_") and k not in parameters]
-    return [f"{key}.{k} is not a key of {node._target_}; the keys are {', '.join(parameters)}" for k in unknown]
-
-
-def _cross_check(c: TrainConfig) -> list[str]:
-    """What no field can see by itself."""
-    problems = []
-    tokens_per_step = c.tokens_per_step
-    if c.intervals.budget_tokens < tokens_per_step:
-        problems.append(
-            f"intervals.budget_tokens={c.intervals.budget_tokens:,} is under one optimizer step of {tokens_per_step:,} "
-            "tokens (data.windows_per_step × data.context); raise the budget or shrink the step"
-        )
-    if not c.tokenizer.path and c.tokenizer.vocab_size > c.model.get("vocab_size", c.tokenizer.vocab_size):
-        problems.append(
-            f"tokenizer.vocab_size={c.tokenizer.vocab_size} is larger than model.vocab_size={c.model.vocab_size}; "
-            "make them equal"
-        )
-    if c.data.validation_fraction >= 1:
-        problems.append(f"data.validation_fraction={c.data.validation_fraction} must be below 1")
-    if c.data.window_offset not in WINDOW_OFFSETS:
-        problems.append(f"data.window_offset={c.data.window_offset!r} is none of {', '.join(WINDOW_OFFSETS)}")
-    if not c.data.validation:
-        problems.append("data.validation names no split; give at least one, e.g. +data.validation.valid.windows=256")
-    if c.data.windows_per_step % c.trainer.devices:
-        problems.append(
-            f"data.windows_per_step={c.data.windows_per_step} must be a multiple of trainer.devices={c.trainer.devices}"
-        )
-    if c.loss.position_weighting not in POSITION_WEIGHTINGS:
-        problems.append(
-            f"loss.position_weighting={c.loss.position_weighting!r} is none of {', '.join(POSITION_WEIGHTINGS)}"
-        )
-    ways = [n for n in ("every_tokens", "marks", "geometric") if getattr(c.intervals, n) is not None]
-    if len(ways) != 1:
-        problems.append(f"intervals: give one of every_tokens, marks and geometric, got {', '.join(ways) or 'none'}")
-    return problems
+    return below + [f"{key}.{k} is not a key of {node._target_}; the keys are {', '.join(parameters)}" for k in unknown]

@@ -1,19 +1,32 @@
 """The configuration as dataclasses: types, ranges, and one place where all problems are collected.
 
-`parse` turns a composed Hydra config into the dataclass of its task (`TrainConfig`, `PrepareConfig`, …) or raises
-`ConfigProblems` with everything that is wrong.
-Nodes that name a ``_target_`` (model, optimizer, schedule, callbacks, logger) stay open to plug-ins: their keys are
-checked against the target's signature instead.
+`trajlab.config.parse.configured` turns a composed Hydra config into the dataclass of its task (`TrainConfig`,
+`PrepareConfig`, …) or raises `ConfigProblems` with everything that is wrong. What no field can see by itself stands in
+the dataclass' ``problems()``. Nodes that name a ``_target_`` (model, optimizer, schedule, callbacks, logger) stay open to
+plug-ins: their keys are checked against the target's signature instead, and the cheap ones are built on trial.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, dataclass, field
 from typing import Any
 
 from omegaconf import DictConfig
 
 WINDOW_OFFSETS = ("random", "fixed")
+STUDIES = ("budget", "averaging", "temporal", "position_weighting", "trajectories")
+"""What a run can be a part of; the analysis judges the published claims of that study."""
+LAYOUTS = ("stream", "documents")
+BACKENDS = ("bigbench", "lm_eval")
+TOKENIZERS = ("bpe", "bytes")
+SCHEMES = ("lawa", "ema", "uniform", "merge")
 POSITION_WEIGHTINGS = {"none": (0.0, 0.0), "head": (0.0, 0.1), "body": (0.1, 0.9), "tail": (0.9, 1.0)}
 """The share of the context, from and to, whose training loss is scaled (arXiv 2404.17785)."""
+
+
+def weighted_positions(weighting: str, context: int) -> range:
+    """The positions of a context, from 1, that a weighting names. Raises KeyError for another name."""
+    start, end = (round(share * context) for share in POSITION_WEIGHTINGS[weighting])
+    return range(start + 1, end + 1)
 
 
 def at_least(low: float, default: Any = MISSING) -> Any:
@@ -21,13 +34,18 @@ def at_least(low: float, default: Any = MISSING) -> Any:
     return field(default=default, metadata={"low": low})
 
 
+def one_of(options: Iterable[str], default: Any = MISSING) -> Any:
+    """A field that takes one of these words."""
+    return field(default=default, metadata={"options": tuple(options)})
+
+
 @dataclass(frozen=True, kw_only=True)
 class ValidationConfig:
     """One validation split."""
 
     windows: int = at_least(1)
-    source: str | None = None
-    """Another corpus, whose validation split is taken; None: the training corpus' own."""
+    source: str | dict[str, Any] | None = None
+    """Another corpus, named as in `DataConfig.source`, whose validation split is taken; None: the training corpus' own."""
     stride: int | None = at_least(1, None)
     """Tokens from one window's start to the next; None: the context, so that each token counts once."""
 
@@ -36,7 +54,8 @@ class ValidationConfig:
 class DataConfig:
     """Which text, how much of it, cut how."""
 
-    source: str
+    source: str | dict[str, Any]
+    """A word or a path that `trajlab.data.corpora.resolve` knows, or a node whose ``_target_`` builds a corpus."""
     repo: str
     context: int = at_least(1)
     windows_per_step: int = at_least(1)
@@ -48,18 +67,33 @@ class DataConfig:
     sample_seed: int | None = at_least(0, 0)
     """Which documents are taken where not all are: the first of an order drawn from this seed, the same for every run of
     a study. None: the first of the corpus, which is often sorted by origin."""
-    window_offset: str = "random"
+    window_offset: str = one_of(WINDOW_OFFSETS, "random")
     """Where an epoch's windows are cut: random (at an offset of the epoch's own) or fixed (at the same places)."""
     validation: dict[str, ValidationConfig]
     validation_fraction: float = at_least(0)
     cache_dir: str
     hub_timeout: float = at_least(0)
 
+    def problems(self) -> Iterator[str]:
+        """What no key can see by itself."""
+        if self.validation_fraction >= 1:
+            yield f"data.validation_fraction={self.validation_fraction} must be below 1"
+        if not self.validation:
+            yield "data.validation names no split; give at least one, e.g. +data.validation.valid.windows=256"
+        nodes = {"data.source": self.source} | {
+            f"data.validation.{n}.source": v.source for n, v in self.validation.items()
+        }
+        for key, node in nodes.items():
+            if isinstance(node, dict) and "_target_" not in node:
+                yield f"{key}={node} names no class; write _target_: package.Class, or give a word or a path"
+
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerConfig:
-    """Train a byte-level BPE, or load one."""
+    """Train a byte-level BPE, take the bytes as they are, or load a tokenizer."""
 
+    kind: str = one_of(TOKENIZERS, "bpe")
+    """bpe: train one; bytes: 256 bytes and the end of a text, no training. A path goes before both."""
     path: str | None
     vocab_size: int = at_least(257)
     train_bytes: int = at_least(1)
@@ -75,6 +109,14 @@ class IntervalsConfig:
     """Explicit marks instead, the first 0, the last the budget."""
     geometric: dict[str, int] | None
     """``first_tokens`` and ``count`` instead: marks in equal ratios."""
+
+    def problems(self) -> Iterator[str]:
+        """What no key can see by itself."""
+        ways = [n for n in ("every_tokens", "marks", "geometric") if getattr(self, n) is not None]
+        if len(ways) != 1:
+            yield f"intervals: give one of every_tokens, marks and geometric, got {', '.join(ways) or 'none'}"
+        if self.geometric is not None and set(self.geometric) != {"first_tokens", "count"}:
+            yield f"intervals.geometric={self.geometric} must give first_tokens and count, and nothing else"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +140,7 @@ class TrainerConfig:
 class LossConfig:
     """What training minimises."""
 
-    position_weighting: str = "none"
+    position_weighting: str = one_of(POSITION_WEIGHTINGS, "none")
     """Positions whose loss is scaled by ``position_factor``: none, head (first tenth), body, tail (last tenth)."""
     position_factor: float = at_least(0, 0.5)
 
@@ -131,15 +173,36 @@ class TrainConfig:
     schedule: DictConfig
     callbacks: DictConfig
     logger: DictConfig
+    study: str | None = one_of(STUDIES, None)
+    """What study the run is a part of; None: of none, so no published claim is judged by it."""
 
     @property
     def tokens_per_step(self) -> int:
         """Tokens of one optimizer step."""
         return self.data.windows_per_step * self.data.context
 
+    def problems(self) -> Iterator[str]:
+        """What no key can see by itself."""
+        if self.intervals.budget_tokens < self.tokens_per_step:
+            yield (
+                f"intervals.budget_tokens={self.intervals.budget_tokens:,} is under one optimizer step of "
+                f"{self.tokens_per_step:,} tokens (data.windows_per_step × data.context); raise the budget or shrink the step"
+            )
+        entries = self.model.get("vocab_size", self.tokenizer.vocab_size)
+        if not self.tokenizer.path and isinstance(entries, int) and self.tokenizer.vocab_size > entries:
+            yield (
+                f"tokenizer.vocab_size={self.tokenizer.vocab_size} is larger than model.vocab_size={entries}; "
+                "make them equal"
+            )
+        if self.data.windows_per_step % self.trainer.devices:
+            yield (
+                f"data.windows_per_step={self.data.windows_per_step} must be a multiple of "
+                f"trainer.devices={self.trainer.devices}"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
-class ExportConfig:
+class ExportConfig(PrepareConfig):
     """``task=export``."""
 
     snapshot: str
@@ -162,6 +225,13 @@ class CheckpointModelConfig:
     """The model's name, where code that comes with it may be run; None: never."""
     series: DictConfig
     """What lists and brings the checkpoints (trajlab.checkpoints.sources)."""
+    model_class: str | None = None
+    """The class that a run of trajlab trained, where it is neither trajlab's own nor one of transformers."""
+
+    def problems(self) -> Iterator[str]:
+        """What no key can see by itself."""
+        if self.remote_code not in (None, self.name):
+            yield f"model.remote_code={self.remote_code!r} must be {self.name!r}, the model whose code may run, or null"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,22 +240,28 @@ class EvaluationConfig:
 
     documents: int = at_least(1)
     """Validation documents of each split: the same text whatever the tokenizer."""
-    layout: str
+    layout: str = one_of(LAYOUTS)
     """stream: all in a row; documents: each by itself."""
     context: int | None = at_least(1)
     """Targets of a window; None: as many as the model has positions."""
     stride: int | None = at_least(1)
     """Tokens from one window to the next; None: the context. A token counts once in any case."""
 
+    def problems(self) -> Iterator[str]:
+        """What no key can see by itself."""
+        if self.stride and self.context and self.stride > self.context:
+            yield (
+                f"evaluation.stride={self.stride} is more than evaluation.context={self.context}: tokens would be left out"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
-class TasksConfig:
-    """The task function, and which questions it asks of every checkpoint."""
+class BenchmarkConfig:
+    """Which questions are asked of every checkpoint."""
 
-    _target_: str
     tasks: list[str]
-    """bigbench: files or patterns; lm_eval: names."""
-    backend: str
+    """bigbench: files or patterns; lm_eval: names. None: no benchmark."""
+    backend: str = one_of(BACKENDS)
     shots: int = at_least(0)
     limit: int | None = at_least(1)
     """Questions of each task; None: all."""
@@ -202,10 +278,12 @@ class EvaluateConfig:
     trainer: TrainerConfig
     model: CheckpointModelConfig
     evaluation: EvaluationConfig
-    task: TasksConfig
+    benchmark: BenchmarkConfig
     averaging: DictConfig
     measures: DictConfig
     callbacks: DictConfig
+    study: str | None = one_of(STUDIES, None)
+    """What study the evaluation is a part of; None: of none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,6 +304,12 @@ class MixtureConfig:
     """Pairs of λ_small and λ_large."""
     seed: int
 
+    def problems(self) -> Iterator[str]:
+        """What no key can see by itself."""
+        if not 0 < self.top_p <= 1:
+            yield f"top_p={self.top_p} must be above 0 and at most 1"
+        yield from _pairs_problems(self.lambdas)
+
 
 @dataclass(frozen=True, kw_only=True)
 class MadeSeriesConfig:
@@ -244,6 +328,18 @@ class MadeSeriesConfig:
     task_questions: int = at_least(1)
     """Questions of each kind."""
 
+    def problems(self) -> Iterator[str]:
+        """What no key can see by itself."""
+        for name, pair in self.mixtures.items():
+            if len(pair) != 2 or not set(pair) <= set(self.made):
+                yield f"mixtures.{name}={pair} must name two of {', '.join(self.made)}, the smaller first"
+        yield from _pairs_problems(self.lambdas)
+
+
+def _pairs_problems(lambdas: list[list[float]]) -> Iterator[str]:
+    if any(len(pair) != 2 for pair in lambdas):
+        yield f"lambdas={lambdas} must be pairs of λ_small and λ_large"
+
 
 @dataclass(frozen=True, kw_only=True)
 class AverageConfig:
@@ -251,7 +347,7 @@ class AverageConfig:
 
     runs: str
     """A run, an experiment's folder, or a local series: a folder of checkpoints."""
-    scheme: str
+    scheme: str = one_of(SCHEMES)
     warmup: bool
     decay_shape: str
     last_only: bool

@@ -1,21 +1,23 @@
 """Where text comes from. `resolve` turns ``data.source`` into a `Corpus`; a corpus yields documents by split.
 
 ``auto`` tries, in this order, the local Hugging Face cache, the hub (a few seconds to answer, ``HF_HUB_OFFLINE``
-respected) and last the embedded StoryGrammar; ``cache``, ``hub`` and ``embedded`` take that one or fail, and anything
-else is a path. A new kind of corpus is a class with `Corpus`' members, named by ``data.source._target_``.
+respected) and last the embedded StoryGrammar; ``cache``, ``hub`` and ``embedded`` take that one or fail, and any other
+word is a path. A new kind of corpus is a class with `Corpus`' members, from any importable package, and its source is a
+node: ``data.source={_target_: my_package.MyCorpus, …}``.
 """
 
 import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
+from trajlab.config.build import build
 from trajlab.data.storygrammar.stories import StoryGrammar
 from trajlab.errors import UserError
 
@@ -25,6 +27,7 @@ SHUFFLE_BUFFER = 10_000
 """Documents of a stream that are drawn from at random: some ten megabytes of stories."""
 
 
+@runtime_checkable
 class Corpus(Protocol):
     """Documents of two splits that share none, in an order that never changes."""
 
@@ -221,7 +224,7 @@ class HubCorpus:
 
 
 def resolve(
-    source: str,
+    source: str | Mapping[str, Any],
     repo: str,
     cache_dir: Path,
     *,
@@ -230,11 +233,23 @@ def resolve(
     sample_seed: int | None = None,
 ) -> Corpus:
     """The corpus that ``source`` names, its own order kept. Raises UserError where it can't be had."""
+    if not isinstance(source, str):
+        return _built(source)
     if source == "embedded":
         return EmbeddedCorpus()
     if source in ("auto", "cache", "hub"):
         return _resolve_remote(source, repo, cache_dir, timeout, sample_seed)
     return PathCorpus(Path(source), validation_fraction=validation_fraction)
+
+
+def _built(node: Mapping[str, Any]) -> Corpus:
+    """A corpus of a class of the user's."""
+    corpus = build(node, "data.source")
+    if not isinstance(corpus, Corpus):
+        wanted = ("name", "warning", "shuffled", "identity", "documents")
+        missing = [member for member in wanted if not hasattr(corpus, member)]
+        raise UserError(f"data.source ({node['_target_']}) is no corpus: it lacks {', '.join(missing)}")
+    return corpus
 
 
 def _resolve_remote(source: str, repo: str, cache_dir: Path, timeout: float, sample_seed: int | None) -> Corpus:

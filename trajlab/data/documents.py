@@ -18,12 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trajlab.config.schema import DataConfig
+from trajlab.config.schema import LAYOUTS, DataConfig
 from trajlab.data import sampling
 from trajlab.data.corpora import Corpus
 from trajlab.errors import UserError
-
-LAYOUTS = ("stream", "documents")
 
 
 @dataclass(frozen=True)

@@ -58,10 +58,7 @@ def prepare(data: DataConfig, bpe: TokenizerConfig, budget_tokens: int = PREPARE
     """Resolve, tokenise, pack and cut. Raises UserError where the corpus is missing, empty or too short."""
     cache = Path(data.cache_dir).expanduser()
     corpus = sampling.resolve(data)
-    if bpe.path:
-        encoder = tokenizer.load(bpe.path)
-    else:
-        encoder = tokenizer.train_bpe(corpus, bpe.vocab_size, bpe.train_bytes, cache)
+    encoder = tokenizer.opened(bpe, corpus, cache)
     wanted = data.unique_tokens or budget_tokens  # more than the budget: a short run in a long one's order
     tokens = packed.pack(corpus, "train", encoder, wanted + 1, cache)
     train = PackedWindows.over(tokens, data.context)

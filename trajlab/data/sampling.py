@@ -6,9 +6,10 @@ smaller set is the beginning of a larger one.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,7 @@ def sampled(corpus: Corpus, seed: int | None) -> Corpus:
     return corpus if seed is None or corpus.shuffled else SampledCorpus(corpus, seed)
 
 
-def resolve(data: DataConfig, source: str | None = None) -> Corpus:
+def resolve(data: DataConfig, source: str | Mapping[str, Any] | None = None) -> Corpus:
     """The corpus that ``data.source`` (or another ``source``) names, in the order of ``data.sample_seed``."""
     corpus = corpora.resolve(
         source or data.source,

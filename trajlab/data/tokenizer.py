@@ -1,4 +1,4 @@
-"""The byte-level BPE tokenizer: trained on the training split alone, cached by what it was trained on."""
+"""Byte-level tokenizers: a BPE trained on the training split alone, the bytes as they are, or a tokenizer.json."""
 
 import hashlib
 from collections.abc import Iterator
@@ -8,11 +8,53 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from trajlab.config.schema import TokenizerConfig
 from trajlab.data.corpora import END_OF_TEXT, Corpus
 from trajlab.errors import UserError
 from trajlab.files import publish
 
-__all__ = ["end_of_text_id", "fingerprint", "load", "token_bytes", "train_bpe"]
+__all__ = ["byte_tokenizer", "end_of_text_id", "fingerprint", "load", "opened", "problems", "token_bytes", "train_bpe"]
+
+
+def opened(config: TokenizerConfig, corpus: Corpus, cache_dir: Path) -> Tokenizer:
+    """The tokenizer that a configuration asks for. Raises UserError where it can't be had."""
+    if config.path:
+        return load(config.path)
+    if config.kind == "bytes":
+        return byte_tokenizer()
+    return train_bpe(corpus, config.vocab_size, config.train_bytes, cache_dir)
+
+
+def problems(config: TokenizerConfig) -> list[str]:
+    """What is wrong with a configured tokenizer, found before any text is read."""
+    if not config.path:
+        return []
+    try:
+        entries = load(config.path).get_vocab_size()
+    except UserError as e:
+        return [str(e)]
+    if entries > config.vocab_size:
+        return [
+            f"tokenizer.vocab_size={config.vocab_size}, but tokenizer.path={config.path} has {entries:,} entries; "
+            f"write tokenizer.vocab_size={entries}"
+        ]
+    return []
+
+
+def byte_tokenizer() -> Tokenizer:
+    """Id 0 ends a text, ids 1 to 256 are the bytes: no training, no text that it can't hold."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    entries = {END_OF_TEXT: 0, **{character: i for i, character in enumerate(alphabet, 1)}}
+    tokenizer = _byte_level(models.BPE(vocab=entries, merges=[]))
+    tokenizer.add_special_tokens([END_OF_TEXT])
+    return tokenizer
+
+
+def _byte_level(model: models.BPE) -> Tokenizer:
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
 
 
 def train_bpe(corpus: Corpus, vocab_size: int, train_bytes: int, cache_dir: Path) -> Tokenizer:
@@ -28,9 +70,7 @@ def train_bpe(corpus: Corpus, vocab_size: int, train_bytes: int, cache_dir: Path
     path = cache_dir / "tokenizers" / f"{key}.json"
     if path.exists():
         return load(path)
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer = _byte_level(models.BPE())
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size, special_tokens=[END_OF_TEXT], show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
@@ -44,7 +84,10 @@ def load(path: Path | str) -> Tokenizer:
     """A tokenizer.json. Raises UserError where there is none or where it has no end-of-text token."""
     if not Path(path).is_file():
         raise UserError(f"tokenizer.path={path}: no such file; give a tokenizer.json, or null to train one")
-    tokenizer = Tokenizer.from_file(str(path))
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as e:  # the library raises Exception itself for whatever is wrong with the file
+        raise UserError(f"tokenizer.path={path} is no tokenizer.json ({e})") from e
     end_of_text_id(tokenizer)
     return tokenizer
 

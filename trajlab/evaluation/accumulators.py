@@ -1,51 +1,12 @@
-"""Sums over an evaluation as torchmetrics metrics: they reduce over processes by themselves.
+"""Sums that several consumers keep over an evaluation, as torchmetrics metrics: they reduce over processes by themselves.
 
 Sums are float64: at 10⁵ tokens float32 loses the digits that a paired comparison of intervals needs.
-Shapes: B windows, T positions, W windows of the split.
+Shapes: B windows, T positions.
 """
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
-
-
-class NllSums(Metric):
-    """Σ nll, Σ nll², tokens, bytes, and Σ nll of each window."""
-
-    nll_sum: Tensor
-    nll_sq_sum: Tensor
-    token_count: Tensor
-    byte_count: Tensor
-    window_nll: list[Tensor]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("nll_sum", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("nll_sq_sum", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("token_count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("byte_count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("window_nll", [], dist_reduce_fx="cat")
-
-    def update(self, nll_BT: Tensor, mask_BT: Tensor, bytes_BT: Tensor | None = None) -> None:
-        """Add a batch of windows."""
-        nll = nll_BT.double() * mask_BT
-        self.nll_sum += nll.sum()
-        self.nll_sq_sum += (nll * nll).sum()
-        self.token_count += mask_BT.sum()
-        if bytes_BT is not None:
-            self.byte_count += (bytes_BT * mask_BT).sum()
-        self.window_nll.append(nll.sum(-1))
-
-    def compute(self) -> dict[str, Tensor]:
-        """The sums; ``window_nll`` has shape (W,), in window order."""
-        windows = self.window_nll
-        return {
-            "nll_sum": self.nll_sum,
-            "nll_sq_sum": self.nll_sq_sum,
-            "token_count": self.token_count,
-            "byte_count": self.byte_count,
-            "window_nll": torch.cat(windows) if isinstance(windows, list) else windows,
-        }
 
 
 class PositionSums(Metric):

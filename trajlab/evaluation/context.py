@@ -1,31 +1,55 @@
-"""What a run's callbacks share: the store, the token schedule, the evaluation engine.
+"""What the members of a run share: the store, the token marks, the evaluation engine, the newest numbers.
 
-`RunContext` is built by `trajlab.tasks.train` (or by hand, beside any Trainer) and bound to each `RunCallback` before training.
+A `RunContext` is built once, complete, by a task (or by hand, beside any Trainer). Each `RunMember` is bound to it before
+the run begins: consumers of losses are members and nothing more, callbacks of Lightning are `RunCallback`s.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple, Self
 
 import lightning as L
 import numpy as np
 
 from trajlab.evaluation.engine import EvaluationEngine
-from trajlab.evaluation.intervals import TokenSchedule
-from trajlab.protocols import Interval
+from trajlab.evaluation.intervals import Marks
+from trajlab.protocols import Interval, TrainingModule
 from trajlab.store.run_store import RunStore
+
+
+class FinalLoss(NamedTuple):
+    """A forecast of the loss at the end of a run, in nats, with its band."""
+
+    loss: float
+    low: float
+    high: float
+
+
+@dataclass
+class Latest:
+    """The newest numbers of a run, for whoever shows them."""
+
+    losses: dict[tuple[str, str], float] = field(default_factory=dict)
+    """Validation loss in nats by split and variant."""
+    training: dict[str, float] = field(default_factory=dict)
+    """State of training at the newest interval, by column of table `intervals`; empty at initialisation."""
+    forecast: FinalLoss | None = None
+
+    def metrics(self) -> dict[str, float]:
+        """Losses as ``split/variant/loss`` and the state of training: what loggers are given."""
+        return {f"{split}/{variant}/loss": loss for (split, variant), loss in self.losses.items()} | self.training
 
 
 def _single_pass(step: int) -> tuple[float, int]:
     return 0.0, 0
 
 
-@dataclass
+@dataclass(frozen=True)
 class RunContext:
     """One run's surroundings."""
 
     store: RunStore
-    schedule: TokenSchedule
+    schedule: Marks
     engine: EvaluationEngine
     position: Callable[[int], tuple[float, int]] = _single_pass
     """Epochs done and unique tokens seen after a number of steps."""
@@ -35,8 +59,7 @@ class RunContext:
     """Exact bytes of text behind a split, where they are known; they go before ``token_bytes_V``."""
     token_texts: Callable[[np.ndarray], list[str]] | None = None
     """The vocabulary's entries of ids, as the tokenizer spells them, for records that name tokens."""
-    latest: dict[str, float] = field(default_factory=dict)
-    """The newest metrics by name, for whoever shows them."""
+    latest: Latest = field(default_factory=Latest)
 
     def interval(self, index: int, step: int | None = None) -> Interval:
         """The interval of a mark; ``step`` where the run stands elsewhere than at it."""
@@ -51,15 +74,33 @@ class RunContext:
         return None if index is None else self.interval(index)
 
 
-class RunCallback(L.Callback):
-    """A callback that knows its run."""
+class RunMember:
+    """Something that takes part in a run and knows it: the base of a plain consumer of losses."""
 
     run: RunContext
-    order: int = 0
-    """Callbacks run from low to high, in the configuration's order where equal: what others read goes below 0, the
-    checkpoint, which promises that all is written, stands at 100."""
 
     def bind(self, run: RunContext) -> Self:
         """Tell it which run it serves."""
         self.run = run
         return self
+
+
+class RunCallback(RunMember, L.Callback):
+    """A member that needs hooks of Lightning, or state in the checkpoints that a run resumes from."""
+
+    order: int = 0
+    """Callbacks run from low to high, in the configuration's order where equal. What must be ready before a due mark is
+    evaluated goes below 0, the evaluation itself is the first at 0, and the checkpoint, which promises that all is
+    written, stands at 100."""
+
+
+def training_module(pl_module: L.LightningModule) -> TrainingModule:
+    """The trained module as callbacks read it. Raises TypeError, naming what lacks, for another LightningModule."""
+    if isinstance(pl_module, TrainingModule):
+        return pl_module
+    wanted = [*TrainingModule.__annotations__, "learning_rate"]
+    absent = [name for name in wanted if not hasattr(pl_module, name)]
+    raise TypeError(
+        f"{type(pl_module).__name__} lacks {', '.join(absent)}, which this callback reads; train with "
+        "trajlab.training.language_model.LanguageModel, or give your module what trajlab.protocols.TrainingModule names"
+    )

@@ -1,7 +1,7 @@
 """The evaluation engine: variants × splits × windows → consumers.
 
 For each weight variant and validation split one forward pass over the split's windows, in order; every consumer gets
-every token's loss. The raw weights are evaluated in place, other variants in one replica that is built on first use.
+every token's loss and answers with rows, to which the engine adds the columns ``variant`` and ``split``. The raw weights are evaluated in place, other variants in one replica that is built on first use.
 With several processes each takes a contiguous share of the windows and the consumers' accumulators add up.
 Shapes: B windows, S = T + 1 tokens, T positions.
 """
@@ -13,6 +13,7 @@ from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
@@ -21,6 +22,9 @@ from trajlab.evaluation.nll import token_losses
 from trajlab.protocols import CausalLM, Interval, LossConsumer, WeightVariants
 
 RAW = "raw"
+
+Precision = Callable[[], AbstractContextManager]
+"""Makes a context for forward passes, e.g. autocast."""
 
 
 class Windows(Protocol):
@@ -56,12 +60,9 @@ class EvaluationEngine:
         self,
         splits: Mapping[str, Windows],
         batch_windows: int = 16,
-        precision: Callable[[], AbstractContextManager] = nullcontext,
     ) -> None:
         self.splits = dict(splits)
         self.batch_windows = batch_windows
-        self.precision = precision
-        """A context for the forward passes, e.g. autocast."""
         self._replica: nn.Module | None = None
 
     def evaluate(
@@ -72,33 +73,29 @@ class EvaluationEngine:
         averagers: Iterable[WeightVariants] = (),
         *,
         raw: bool = True,
+        precision: Precision = nullcontext,
     ) -> dict[str, pa.Table]:
         """Rows of every consumer by table, over all variants and splits. The model's weights, mode and gradients stay.
 
-        ``raw=False`` leaves the model's own weights out, where their rows are there already.
+        ``raw=False`` leaves the model's own weights out, where their rows are there already; ``precision`` makes the
+        context of each split's forward passes.
         """
         pieces: dict[str, list[pa.Table]] = {}
         for variant, weights in _all_variants(averagers, raw):
             scored = model if weights is None else self._loaded(model, weights, variant)
             for split, windows in self.splits.items():
-                self._score(interval, variant, split, scored, windows, consumers)
                 for consumer in consumers:
-                    pieces.setdefault(consumer.table, []).append(consumer.rows())
+                    consumer.begin(interval, variant, split)
+                self._score(scored, windows, consumers, precision)
+                for consumer in consumers:
+                    pieces.setdefault(consumer.table, []).append(placed(consumer.rows(), variant, split))
         return {table: pa.concat_tables(p, promote_options="default") for table, p in pieces.items()}
 
     def _score(
-        self,
-        interval: Interval,
-        variant: str,
-        split: str,
-        model: nn.Module,
-        windows: Windows,
-        consumers: Sequence[LossConsumer],
+        self, model: nn.Module, windows: Windows, consumers: Sequence[LossConsumer], precision: Precision
     ) -> None:
-        for consumer in consumers:
-            consumer.begin(interval, variant, split)
         device = next(model.parameters()).device
-        with evaluation_mode(model), torch.no_grad(), self.precision():
+        with evaluation_mode(model), torch.no_grad(), precision():
             for numbers in _batches(share(len(windows)), self.batch_windows):
                 tokens_BS = windows.batch(numbers).to(device)
                 nll_BT = token_losses(cast(CausalLM, model), tokens_BS).float().cpu()
@@ -120,6 +117,17 @@ class EvaluationEngine:
         for mine, theirs in zip(self._replica.buffers(), model.buffers(), strict=True):
             mine.copy_(theirs)
         return self._replica
+
+
+def placed(rows: pa.Table, variant: str, split: str) -> pa.Table:
+    """The rows with the first two columns ``variant`` and ``split``; a column that a consumer filled itself stays."""
+    for place, (name, value) in enumerate({"variant": variant, "split": split}.items()):
+        if name not in rows.column_names:
+            rows = rows.add_column(place, name, pa.array([value] * len(rows), pa.string()))
+        elif rows[name].null_count:
+            column = pc.fill_null(rows[name].cast(pa.string()), value)
+            rows = rows.set_column(rows.column_names.index(name), name, column)
+    return rows
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Which token counts of a run are looked at, and when one is due.
 
-`TokenSchedule` holds the marks, `token_schedule` makes one from a configuration. A mark is due at the first
+`Marks` holds them, `TokenSchedule` those of a training run, `token_schedule` makes one from a configuration. A mark is due at the first
 optimizer step whose token count reaches it: with 4,096 tokens a step the mark of 1,000,000 is met at 1,003,520.
 """
 
@@ -13,20 +13,44 @@ from trajlab.config.schema import IntervalsConfig
 from trajlab.errors import UserError
 
 
-class TokenSchedule:
-    """The increasing token marks of a run; the first is 0 (initialisation) and the last is the budget.
+class Marks:
+    """Token counts at which something is measured, and the optimizer steps at which each is met.
 
-    Raises UserError when the marks don't increase, don't start at 0, or when two fall into one optimizer step.
+    A series of published checkpoints has any marks, those of its checkpoints; a training run has a `TokenSchedule`.
     """
 
     def __init__(self, marks: Sequence[int], tokens_per_step: int) -> None:
         self.marks = tuple(int(m) for m in marks)
         self.tokens_per_step = tokens_per_step
         self.steps = tuple(ceil(m / tokens_per_step) for m in self.marks)
-        self._check()
         self._index_at_step = {step: i for i, step in enumerate(self.steps)}
 
-    def _check(self) -> None:
+    def __len__(self) -> int:
+        return len(self.marks)
+
+    @property
+    def final_step(self) -> int:
+        """Optimizer steps of the whole run."""
+        return self.steps[-1]
+
+    @property
+    def final_tokens(self) -> int:
+        """Tokens of the whole run: the budget, rounded up to a full step."""
+        return self.final_step * self.tokens_per_step
+
+    def due(self, step: int) -> int | None:
+        """The index of the mark that is due after ``step`` optimizer steps, or None."""
+        return self._index_at_step.get(step)
+
+
+class TokenSchedule(Marks):
+    """The increasing token marks of a training run; the first is 0 (initialisation) and the last is the budget.
+
+    Raises UserError when the marks don't increase, don't start at 0, or when two fall into one optimizer step.
+    """
+
+    def __init__(self, marks: Sequence[int], tokens_per_step: int) -> None:
+        super().__init__(marks, tokens_per_step)
         if len(self.marks) < 2 or self.marks[0] != 0:
             raise UserError(f"intervals: the marks must start at 0 and go on to the budget, got {self.marks}")
         for a, b, step_a, step_b in zip(self.marks, self.marks[1:], self.steps, self.steps[1:], strict=False):
@@ -51,27 +75,6 @@ class TokenSchedule:
         marks = np.unique(np.maximum(np.round(steps), 1).astype(int)) * tokens_per_step
         marks = marks[marks < budget_tokens - tokens_per_step]
         return cls([0, *marks.tolist(), budget_tokens], tokens_per_step)
-
-    def __len__(self) -> int:
-        return len(self.marks)
-
-    @property
-    def final_step(self) -> int:
-        """Optimizer steps of the whole run."""
-        return self.steps[-1]
-
-    @property
-    def final_tokens(self) -> int:
-        """Tokens of the whole run: the budget, rounded up to a full step."""
-        return self.final_step * self.tokens_per_step
-
-    def due(self, step: int) -> int | None:
-        """The index of the mark that is due after ``step`` optimizer steps, or None."""
-        return self._index_at_step.get(step)
-
-    def next_index(self, step: int) -> int:
-        """The index of the first mark that is not met before ``step``; the last one's beyond the end."""
-        return min(int(np.searchsorted(self.steps, step)), len(self.marks) - 1)
 
 
 def token_schedule(config: IntervalsConfig, tokens_per_step: int) -> TokenSchedule:

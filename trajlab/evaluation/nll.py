@@ -1,9 +1,8 @@
 """Token losses: the one place where logits become negative log-likelihoods.
 
-`token_losses` scores a batch for evaluation, `mean_loss` for training, `position_weights` says how much each position
-counts there. The first two chunk the head: a logits
-matrix of 4,096 tokens × 4,096 entries is 64 MB that would be written and read several times, and the CPU's memory is
-the limit there. Shapes: B windows, S = T + 1 tokens of a window, T positions, N = B·T, D width, V vocabulary.
+`token_losses` scores a batch for evaluation, `mean_loss` for training, `logit_losses` where logits are there already.
+The first two chunk the head: a logits matrix of 4,096 tokens × 4,096 entries is 64 MB that would be written and read
+several times, and the CPU's memory is the limit there. Shapes: B windows, S = T + 1 tokens of a window, T positions, N = B·T, D width, V vocabulary.
 """
 
 from typing import Any, cast
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trajlab.protocols import CausalLM
+from trajlab.protocols import CausalLM, HeadFlag
 
 CHUNK_TOKENS = 512
 """Tokens whose logits are alive at once: 8 MB at a vocabulary of 4,096, 128 … 2,048 are within 4 % of each other (docs/log.md)."""
@@ -23,7 +22,7 @@ def token_losses(model: CausalLM, tokens_BS: Tensor, chunk: int = CHUNK_TOKENS) 
 
     A model that says ``linear_head = False`` is scored from its own logits, window by window.
     """
-    if not getattr(model, "linear_head", True):
+    if isinstance(model, HeadFlag) and not model.linear_head:
         return _losses_from_logits(cast(nn.Module, model), tokens_BS)
     with torch.no_grad():
         hidden_BTD = model.hidden(tokens_BS[:, :-1])
@@ -41,8 +40,14 @@ def _losses_from_logits(model: nn.Module, tokens_BS: Tensor) -> Tensor:
     pieces = []
     for window_S in tokens_BS:
         logits_TV = model(window_S[None, :-1])[0]
-        pieces.append(F.cross_entropy(logits_TV.float(), window_S[1:].to(logits_TV.device), reduction="none"))
+        pieces.append(logit_losses(logits_TV, window_S[1:]))
     return torch.stack(pieces)
+
+
+def logit_losses(logits_xTV: Tensor, targets_xT: Tensor) -> Tensor:
+    """The losses in nats, as float32 of the targets' shape (T,) or (B, T), on the logits' device."""
+    targets = targets_xT.to(logits_xTV.device)
+    return F.cross_entropy(logits_xTV.float().movedim(-1, 1), targets, reduction="none")
 
 
 def mean_loss(hidden_BTD: Tensor, weight_VD: Tensor, targets_BT: Tensor, weights_BT: Tensor | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Tasks of lm-evaluation-harness, through its own library: ``task.backend=lm_eval`` (``pip install "trajlab[tasks]"``).
+"""Tasks of lm-evaluation-harness, through its own library: ``benchmark.backend=lm_eval`` (``pip install "trajlab[tasks]"``).
 
 Its results become rows of the same table `tasks` as `trajlab.measures.multiple_choice` writes.
 """
@@ -9,10 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from trajlab.checkpoints.checkpoint_model import CheckpointModel
 from trajlab.data.documents import EvaluationText
 from trajlab.errors import UserError
-from trajlab.measures.multiple_choice import SCHEMA
+from trajlab.evaluation.checkpoint_model import CheckpointModel
+from trajlab.store.tables import TASKS
 
 
 class HarnessTasks:
@@ -32,11 +32,11 @@ class HarnessTasks:
 
     def rows(self, model: CheckpointModel) -> pa.Table:
         """A row for every number that a task reports."""
-        wrapped = self._wrapper(pretrained=model.model.hf, tokenizer=model.tokenizer, batch_size=self.batch)
+        wrapped = self._wrapper(pretrained=model.hf, tokenizer=model.tokenizer, batch_size=self.batch)
         results = self._evaluator.simple_evaluate(
             model=wrapped, tasks=self.tasks, num_fewshot=self.shots, limit=self.limit
         )
-        return pa.Table.from_pylist(list(harness_rows(results)), schema=SCHEMA)
+        return pa.Table.from_pylist(list(harness_rows(results)), schema=TASKS.rows)
 
 
 def harness_rows(results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -63,5 +63,5 @@ def _library() -> tuple[Any, Any]:
         return import_module("lm_eval"), import_module("lm_eval.models.huggingface").HFLM
     except ModuleNotFoundError as e:
         raise UserError(
-            f"task.backend=lm_eval needs lm-evaluation-harness ({e.name} is missing): pip install 'trajlab[tasks]'"
+            f"benchmark.backend=lm_eval needs lm-evaluation-harness ({e.name} is missing): pip install 'trajlab[tasks]'"
         ) from e

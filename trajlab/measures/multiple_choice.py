@@ -17,23 +17,13 @@ import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from trajlab.checkpoints.checkpoint_model import CheckpointModel
 from trajlab.data.documents import EvaluationText, tokenize
 from trajlab.errors import UserError
+from trajlab.evaluation.checkpoint_model import CheckpointModel
+from trajlab.evaluation.nll import logit_losses
 from trajlab.rng import seed_of
-
-SCHEMA = pa.schema(
-    {
-        "task": pa.string(),
-        "metric": pa.string(),
-        "value": pa.float64(),
-        "stderr": pa.float64(),
-        "n": pa.int64(),
-        "shots": pa.int64(),
-    }
-)
+from trajlab.store.tables import TASKS
 
 
 @dataclass(frozen=True)
@@ -115,9 +105,9 @@ def _name(path: Path, spec: dict[str, Any]) -> str:
 class MultipleChoice:
     """Accuracy on BIG-bench tasks under a checkpoint.
 
-    ``tasks`` are files or glob patterns. The answer is the option with the highest log-likelihood a token. Metrics:
+    ``tasks`` are files or glob patterns. The answer is the option with the highest log-likelihood per token. Metrics:
     ``multiple_choice_grade`` (the score of that option), ``unnormalised_grade`` (by the summed log-likelihood) and
-    ``correct_log_likelihood`` (nats a token of the best option, which moves before the choice does), each with the
+    ``correct_log_likelihood`` (nats per token of the best option, which moves before the choice does), each with the
     standard error of its mean over ``n`` questions.
     """
 
@@ -135,18 +125,20 @@ class MultipleChoice:
         for pattern in self.tasks:
             found = sorted(glob(str(Path(pattern).expanduser()), recursive=True))
             if not found:
-                raise UserError(f"task.tasks: no file fits {pattern!r}; give task.json files, or patterns of them")
+                raise UserError(f"benchmark.tasks: no file fits {pattern!r}; give task.json files, or patterns of them")
             paths += found
         # a pattern may find heads of tasks, whose examples lie in folders below, and free-form tasks; a named file is meant
         self._tasks = [load_task(Path(p)) for p in paths if p in self.tasks or _is_multiple_choice(Path(p))]
         for task in self._tasks:
             if len(task.examples) <= self.shots:
-                raise UserError(f"{task.name} has {len(task.examples)} examples, too few for task.shots={self.shots}")
+                raise UserError(
+                    f"{task.name} has {len(task.examples)} examples, too few for benchmark.shots={self.shots}"
+                )
 
     def rows(self, model: CheckpointModel) -> pa.Table:
-        """Three rows a task."""
+        """Three rows per task."""
         rows = [row for task in self._tasks for row in self._measure(task, model)]
-        return pa.Table.from_pylist(rows, schema=SCHEMA)
+        return pa.Table.from_pylist(rows, schema=TASKS.rows)
 
     def _measure(self, task: Task, model: CheckpointModel) -> Iterator[dict[str, Any]]:
         shots, asked = split_shots(task, self.shots, self.seed, self.limit)
@@ -181,7 +173,7 @@ def option_likelihoods(
     to. Where a prompt is longer than the model takes, shots are left out from the first on, for the whole task; what is
     still too long loses its beginning.
     """
-    longest = model.model.longest or 1 << 30
+    longest = model.lm.longest or 1 << 30
     rows = _encoded(model.tokenizer, task, shots, asked)
     while shots and max(len(r.ids) for r in rows) > longest:
         shots = shots[1:]
@@ -230,11 +222,11 @@ def _common_prefix(sequences: Sequence[Sequence[int] | np.ndarray]) -> int:
 def row_likelihoods(model: CheckpointModel, rows: Sequence[Row], batch: int = 16) -> tuple[np.ndarray, np.ndarray]:
     """Log-likelihood of each row's option, and its tokens. What all rows begin with goes through the model once."""
     shared = min(_common_prefix([r.ids for r in rows]), min(r.start for r in rows) - 1)
-    device = next(model.model.parameters()).device
+    device = next(model.lm.parameters()).device
     cache = None
     if shared:
         prefix_1P = torch.tensor([rows[0].ids[:shared]], device=device)
-        cache = model.model.hf(input_ids=prefix_1P, use_cache=True).past_key_values
+        cache = model.hf(input_ids=prefix_1P, use_cache=True).past_key_values
     order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
     sums, counts = np.zeros(len(rows)), np.zeros(len(rows))
     for first in range(0, len(order), batch):
@@ -261,6 +253,5 @@ def _suffix_logp(
         own.batch_repeat_interleave(len(rows))
         seen = torch.ones(len(rows), shared + T, dtype=torch.int64, device=device)
         options = {"use_cache": True, "past_key_values": own, "attention_mask": seen}
-    logits_RTV = model.model.hf(input_ids=ids_RS[:, :-1].to(device), **options).logits
-    nll_RT = F.cross_entropy(logits_RTV.float().transpose(1, 2), ids_RS[:, 1:].to(logits_RTV.device), reduction="none")
-    return -nll_RT.double().cpu(), mask_RT
+    logits_RTV = model.hf(input_ids=ids_RS[:, :-1].to(device), **options).logits
+    return -logit_losses(logits_RTV, ids_RS[:, 1:]).double().cpu(), mask_RT

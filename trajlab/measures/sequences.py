@@ -17,25 +17,14 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from trajlab.checkpoints.checkpoint_model import CheckpointModel
 from trajlab.data.documents import EvaluationText, TokenizedText, tokenize
 from trajlab.errors import UserError
+from trajlab.evaluation.checkpoint_model import CheckpointModel
 from trajlab.files import publish
 from trajlab.rng import seed_of, torch_generator
+from trajlab.store.tables import SEQUENCES
 
 DECODINGS = ("greedy", "nucleus")
-
-SCHEMA = pa.schema(
-    {
-        "kind": pa.string(),
-        "level": pa.float64(),
-        "level_large": pa.float64(),
-        "decoding": pa.string(),
-        "sequence": pa.int64(),
-        "nll_sum": pa.float64(),
-        "token_count": pa.int64(),
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -100,14 +89,14 @@ class SequencePerplexity:
         self._sequences = [*correct, *random, *wrong, *drawn]
 
     def rows(self, model: CheckpointModel) -> pa.Table:
-        """One row a sequence."""
+        """One row per sequence."""
         texts = [TokenizedText(np.array(s.ids), np.zeros(len(s.ids), np.int64)) for s in self._sequences]
         rows = []
         for s, nll_T in zip(self._sequences, model.sequence_losses(texts, self.batch), strict=True):
             scored = nll_T[s.prompt - 1 :]
             row = asdict(s) | {"nll_sum": float(scored.double().sum()), "token_count": len(scored)}
-            rows.append({name: row[name] for name in SCHEMA.names})
-        return pa.Table.from_pylist(rows, schema=SCHEMA)
+            rows.append({name: row[name] for name in SEQUENCES.rows.names})
+        return pa.Table.from_pylist(rows, schema=SEQUENCES.rows)
 
     def _encoded(self, tokenizer: Any, document: str) -> tuple[int, ...]:
         return tuple(tokenize(tokenizer, document).ids_N[: self.length].tolist())
@@ -190,8 +179,8 @@ def generate_mixture(
     for _ in range(new_tokens):
         probabilities = []
         for number, model in enumerate((small, large)):
-            out = model.model.hf(
-                input_ids=step_BT.to(next(model.model.parameters()).device),
+            out = model.hf(
+                input_ids=step_BT.to(next(model.lm.parameters()).device),
                 past_key_values=caches[number],
                 use_cache=True,
             )

@@ -6,7 +6,6 @@ the head can be chunked; one with a bias, a softcap or a scale there, or spread 
 its own logits instead. Shapes: B windows, T positions, D width, V vocabulary.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +51,6 @@ class HFModel(nn.Module):
         """Logits (B, T, V)."""
         return self.hf(input_ids=tokens_BT, use_cache=False).logits
 
-    def config_dict(self) -> dict[str, object]:
-        """What `from_config_dict` builds the same shape from; stored with each snapshot."""
-        return {"transformers": json.loads(self.hf.config.to_json_string(use_diff=True))}
-
 
 def from_config(architecture: str, name: str | None = None, **shape: object) -> HFModel:
     """A model with fresh weights, drawn from the global generator: ``architecture`` as transformers names it.
@@ -70,7 +65,7 @@ def from_config(architecture: str, name: str | None = None, **shape: object) -> 
 
 
 def from_config_dict(config: dict[str, Any]) -> HFModel:
-    """The shape that `HFModel.config_dict` described."""
+    """The model of an older snapshot, which holds the configuration of transformers under ``transformers``."""
     return HFModel(_fresh(AutoConfig.for_model(**config["transformers"])))
 
 
@@ -81,7 +76,7 @@ def save_folder(model: HFModel, folder: Path | str) -> None:
 
 
 def _fresh(config: PretrainedConfig) -> PreTrainedModel:
-    return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
 
 
 def _body(hf: PreTrainedModel) -> nn.Module:

@@ -1,17 +1,14 @@
 """The Llama-style decoder: RMSNorm, rotary positions, SwiGLU, optional grouped queries, tied or untied head.
 
-`LlamaModel` is what is trained; `parameter_count` says beforehand how large it will be; `export_hf` and `import_hf`
-exchange weights with ``transformers.LlamaForCausalLM``, whose rotary convention (halves, not pairs) is used here.
+`LlamaModel` is what is trained; `parameter_count` says beforehand how large it will be. The rotary convention is that of
+``transformers.LlamaForCausalLM`` (halves, not pairs), so that `trajlab.checkpoints.convert` exchanges weights with it.
 Shapes: B windows, T positions, D width, H query heads, G key-value heads, E head width, F hidden width, V vocabulary.
 """
 
-import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -171,10 +168,6 @@ class LlamaModel(nn.Module):
             x_BTD = layer(x_BTD, rotary)
         return self.norm(x_BTD)
 
-    def config_dict(self) -> dict[str, object]:
-        """The keyword arguments that build the same shape again."""
-        return asdict(self.config)
-
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """Logits (B, T, V)."""
         return F.linear(self.hidden(tokens_BT), self.head_weight)
@@ -192,53 +185,3 @@ def rotate(x_BHTE: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
     cos_TE, sin_TE = rotary
     first, second = x_BHTE.chunk(2, dim=-1)
     return x_BHTE * cos_TE + torch.cat((-second, first), dim=-1) * sin_TE
-
-
-def export_hf(model: LlamaModel, folder: Path | str, special_token: int = 0) -> None:
-    """Write the model as a folder that ``transformers.AutoModelForCausalLM.from_pretrained`` opens.
-
-    ``special_token`` is the id that begins and ends a text.
-    """
-    from transformers import LlamaConfig as HFConfig
-    from transformers import LlamaForCausalLM
-
-    c = model.config
-    hf_config = HFConfig(
-        vocab_size=c.vocab_size, hidden_size=c.width, num_hidden_layers=c.layers, num_attention_heads=c.heads,
-        num_key_value_heads=c.groups, intermediate_size=c.hidden, max_position_embeddings=c.context,
-        tie_word_embeddings=c.tie_embeddings, rope_theta=c.rope_theta, rms_norm_eps=c.norm_eps,
-        bos_token_id=special_token, eos_token_id=special_token,
-    )  # fmt: skip
-    hf = LlamaForCausalLM(hf_config)
-    state = {_hf_name(k): v for k, v in model.state_dict().items()}
-    if c.tie_embeddings:
-        state["lm_head.weight"] = state["model.embed_tokens.weight"]
-    hf.load_state_dict(state)
-    hf.save_pretrained(folder)
-
-
-def import_hf(folder: Path | str) -> LlamaModel:
-    """The model of a Llama folder in the format of transformers (one safetensors file).
-
-    Raises ValueError where the architecture is another one or has parts that `LlamaModel` lacks.
-    """
-    folder = Path(folder)
-    spec = json.loads((folder / "config.json").read_text())
-    if spec.get("model_type") != "llama" or spec.get("attention_bias") or spec.get("mlp_bias"):
-        raise ValueError(f"{folder} holds a {spec.get('model_type')!r} model; only bias-free 'llama' can be imported")
-    rope = spec.get("rope_parameters") or {}
-    if (spec.get("rope_scaling") or rope).get("rope_type", "default") != "default":
-        raise ValueError(f"{folder} scales its rotary positions, which LlamaModel does not")
-    model = LlamaModel(
-        vocab_size=spec["vocab_size"], width=spec["hidden_size"], layers=spec["num_hidden_layers"],
-        heads=spec["num_attention_heads"], kv_heads=spec.get("num_key_value_heads"), hidden=spec["intermediate_size"],
-        context=spec["max_position_embeddings"], tie_embeddings=spec.get("tie_word_embeddings", False),
-        rope_theta=spec.get("rope_theta") or rope.get("rope_theta", 10_000.0), norm_eps=spec["rms_norm_eps"],
-    )  # fmt: skip
-    state = load_file(folder / "model.safetensors")
-    model.load_state_dict({k: state[_hf_name(k)].float() for k in model.state_dict()})
-    return model
-
-
-def _hf_name(name: str) -> str:
-    return name if name.startswith("lm_head.") else f"model.{name}"

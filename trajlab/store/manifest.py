@@ -1,4 +1,9 @@
-"""What is stored about a run beside its tables: configuration, data, size, versions, machine."""
+"""What is stored about a run beside its tables: configuration, data, size, versions, machine.
+
+Whoever reads a manifest needs no rule of trajlab: what follows from the configuration by such a rule (which positions
+are weighted, how long an average's window is) is stored as a fact. A stored configuration is data: `stored_config`
+resolves nothing in it.
+"""
 
 import os
 import platform
@@ -9,8 +14,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from trajlab.config.schema import POSITION_WEIGHTINGS, weighted_positions
+from trajlab.config.technical import FORMERLY
 from trajlab.errors import UserError
 from trajlab.store.run_store import RunStore
 
@@ -35,9 +43,14 @@ class DataFacts(Protocol):
 
 
 def manifest_entries(plain: dict[str, Any], data: DataFacts, model: nn.Module, threads: int) -> dict[str, Any]:
-    """What is stored about a run beside its tables: configuration, data, size, versions, machine."""
+    """Everything but status, times and what callbacks state about themselves (`Averager.facts`)."""
     return {
         "config": plain,
+        "study": plain.get("study"),
+        "model": model_description(plain),
+        "averagers": [],
+        "position_weighting": _position_weighting(plain),
+        "mixtures": _mixtures(plain),
         "data": {
             "source": data.source, "warning": data.warning, "fingerprint": data.fingerprint,
             "unique_tokens": data.unique_tokens, "windows": {name: len(w) for name, w in data.splits.items()},
@@ -49,6 +62,57 @@ def manifest_entries(plain: dict[str, Any], data: DataFacts, model: nn.Module, t
         "threads": threads,
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }  # fmt: skip
+
+
+def model_description(plain: Mapping[str, Any]) -> dict[str, Any] | None:
+    """``class`` and ``arguments`` that the configured model is built from anew; None where it names no class."""
+    node = plain.get("model") or {}
+    if "_target_" not in node:
+        return None
+    return {"class": node["_target_"], "arguments": {k: v for k, v in node.items() if not k.startswith("_")}}
+
+
+def _position_weighting(plain: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Which positions' training loss is scaled by what; None where nothing is trained."""
+    loss = plain.get("loss") or {}
+    if "position_weighting" not in loss:
+        return None
+    weighting, factor = loss["position_weighting"], loss.get("position_factor")
+    positions = weighted_positions(weighting, plain["data"]["context"]) if weighting in POSITION_WEIGHTINGS else ()
+    first, last = (positions[0], positions[-1]) if positions else (None, None)
+    return {"weighting": weighting, "factor": factor, "first": first, "last": last}
+
+
+def _mixtures(plain: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The family of the models whose mixtures the run scores, and these models, the smaller first; None: it scores none."""
+    file = ((plain.get("measures") or {}).get("sequences") or {}).get("mixture")
+    if not file:
+        return None
+    family = Path(file).stem
+    return {"family": family, "models": (plain.get("mixtures") or {}).get(family)}
+
+
+def stored_config(manifest: Mapping[str, Any]) -> DictConfig:
+    """A stored configuration to read from, keys that are younger than the run as the run behaved (`FORMERLY`).
+
+    What looks like an interpolation in it stays the text that it is.
+    """
+    plain = _literal(manifest["config"])
+    for key, value in FORMERLY.items():
+        section, name = key.split(".")
+        if isinstance(plain.get(section), dict):
+            plain[section].setdefault(name, value)
+    config = OmegaConf.create(plain)
+    assert isinstance(config, DictConfig)
+    return config
+
+
+def _literal(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _literal(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_literal(v) for v in value]
+    return value.replace("${", "\\${") if isinstance(value, str) else value
 
 
 def refuse_other_data(store: RunStore, data: DataFacts) -> None:

@@ -7,63 +7,77 @@ record; their losses become further rows of the run's tables, under the variant'
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow.parquet as pq
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 
 from trajlab import averaging
 from trajlab.averaging import Averager
-from trajlab.averaging.over_files import average_series, read_checkpoint
-from trajlab.config.build import build
-from trajlab.config.parse import parse
-from trajlab.config.schema import AverageConfig, TrainConfig
+from trajlab.averaging.over_files import average_series
+from trajlab.checkpoints.snapshots import load_tied
+from trajlab.checkpoints.weights import read_weights
+from trajlab.config.parse import parse, refusals
+from trajlab.config.schema import AverageConfig, DataConfig, IntervalsConfig, TokenizerConfig, TrainerConfig
 from trajlab.data.datamodule import TokenDataModule
 from trajlab.data.prepare import prepare
 from trajlab.errors import UserError
-from trajlab.evaluation.context import RunCallback, RunContext
+from trajlab.evaluation.context import RunContext, RunMember
 from trajlab.evaluation.engine import EvaluationEngine
 from trajlab.evaluation.intervals import token_schedule
-from trajlab.protocols import LossConsumer
-from trajlab.store.manifest import refuse_other_data
+from trajlab.evaluation.stored_consumers import stored_consumers
+from trajlab.models.rebuild import rebuild
+from trajlab.store import layout
+from trajlab.store.manifest import model_description, refuse_other_data, stored_config
 from trajlab.store.run_store import RunStore
 from trajlab.terminal import say
-from trajlab.training.trainer import build_module
 
-SCHEMES = ("lawa", "ema", "uniform", "merge")
+
+@dataclass(frozen=True, kw_only=True)
+class StoredRunConfig:
+    """What of a stored run's configuration is needed to score other weights on its windows: values, no classes."""
+
+    seed: int
+    data: DataConfig
+    tokenizer: TokenizerConfig
+    intervals: IntervalsConfig
+    trainer: TrainerConfig
 
 
 def average(config: DictConfig) -> None:
     """Average every run below ``runs``, or the series that lies there."""
-    checked = parse(config, AverageConfig)
+    checked = parse(config, AverageConfig, _problems)
     averager, root = averager_of(checked), Path(checked.runs)
-    if not root.is_dir():
-        raise UserError(f"runs={checked.runs} is no folder; give a run's, an experiment's, or one of checkpoints")
-    runs = sorted(m.parent for m in root.rglob("manifest.json"))
+    runs = list(layout.run_folders(root))
     if checked.to and len(runs) > 1:
         raise UserError(
             f"to={checked.to} is one place for {len(runs)} runs; leave it out, each run's folder takes its own"
         )
     for run in runs:
-        _average_run(run, averager, checked)
+        _average_run(run, averager, checked, config)
     if not runs:
         series = local_series(root)[:: checked.every]
         _write(series, averager, Path(checked.to or f"{root}-{averager.name}"), checked, {"series": str(root)})
 
 
+def _problems(c: AverageConfig) -> list[str]:
+    known = Path(c.runs).is_dir()
+    missing = [] if known else [f"runs={c.runs} is no folder; give a run's, an experiment's, or one of checkpoints"]
+    return [*missing, *refusals(lambda: averager_of(c))]
+
+
 def averager_of(c: AverageConfig) -> Averager:
-    """The scheme as an averager whose cadence counts snapshots. Raises UserError for an unknown scheme or value."""
+    """The scheme as an averager whose cadence counts snapshots. Raises UserError for a value that the scheme refuses."""
     makers = {
         "lawa": lambda: averaging.lawa(c.k, every_steps=1, name=c.variant),
         "ema": lambda: averaging.ema(c.decay, warmup=c.warmup, name=c.variant),
         "uniform": lambda: averaging.swa(1, every_steps=1, name=c.variant or "uniform"),
         "merge": lambda: averaging.merge(c.k, c.decay_shape, every_steps=1, name=c.variant),
     }
-    if c.scheme not in makers:
-        raise UserError(f"scheme={c.scheme} is unknown; the schemes are {', '.join(SCHEMES)}")
     try:
         return makers[c.scheme]()
     except ValueError as e:
@@ -86,28 +100,24 @@ def local_series(folder: Path) -> list[tuple[str, Path]]:
 
 def run_snapshots(folder: Path, start_tokens: int = 0, every: int = 1) -> list[tuple[str, Path]]:
     """Names and paths of a run's snapshots from ``start_tokens`` on, every n-th of them."""
-    paths = sorted((folder / "snapshots").glob("tokens=*.safetensors"))
-    return [(p.name, p) for p in paths if snapshot_tokens(p) >= start_tokens][::every]
-
-
-def snapshot_tokens(path: Path) -> int:
-    """The tokens that a run's snapshot is named by."""
-    return int(path.stem.removeprefix("tokens="))
+    return [(p.name, p) for p in layout.snapshots(folder) if layout.snapshot_tokens(p) >= start_tokens][::every]
 
 
 def _natural(name: str) -> list[Any]:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
-def _average_run(run: Path, averager: Averager, c: AverageConfig) -> None:
+def _average_run(run: Path, averager: Averager, c: AverageConfig, asked: DictConfig) -> None:
     series = run_snapshots(run, c.start_tokens, c.every)
     if not series:
         raise UserError(
             f"{run} has no snapshots from {c.start_tokens:,} tokens on; train with callbacks.weight_snapshots, "
             "or lower start_tokens"
         )
-    evaluation = _RunEvaluation(run, averager.name, c.overwrite) if c.evaluate else None
-    paths = _write(series, averager, Path(c.to) if c.to else run / "averages" / averager.name, c, {"run": str(run)})
+    evaluation = _RunEvaluation(run, averager.name, c.overwrite, asked) if c.evaluate else None
+    paths = _write(
+        series, averager, Path(c.to) if c.to else layout.averages_folder(run, averager.name), c, {"run": str(run)}
+    )
     if evaluation:
         evaluation.score(paths)
 
@@ -125,41 +135,60 @@ def _write(
 
 
 class _RunEvaluation:
-    """A stored run, set up to score other weights on its validation windows."""
+    """A stored run, set up to score other weights on its validation windows.
 
-    def __init__(self, run: Path, variant: str, overwrite: bool) -> None:
-        self.store, self.variant = _opened(run), variant
+    Its manifest is data: of the classes that it names, trajlab's own are built and those that ``asked``, the present
+    command's configuration, names too.
+    """
+
+    def __init__(self, run: Path, variant: str, overwrite: bool, asked: DictConfig) -> None:
+        self.store, self.variant = RunStore.open(run), variant
         self._refuse_taken_name(overwrite)
         manifest = self.store.manifest() or {}
-        config = OmegaConf.create(manifest["config"])
-        checked = parse(config, TrainConfig)
+        config = stored_config(manifest)
+        checked = parse(config, StoredRunConfig)
         torch.set_num_threads(manifest["threads"])
-        schedule = token_schedule(checked.intervals, checked.tokens_per_step)
+        schedule = token_schedule(checked.intervals, checked.data.windows_per_step * checked.data.context)
         data = prepare(checked.data, checked.tokenizer, schedule.final_tokens)
         refuse_other_data(self.store, data)
-        self.model = build_module(config, checked, data).model
-        engine = EvaluationEngine(data.splits, checked.trainer.evaluation_batch_windows)
+        described = manifest.get("model") or model_description(manifest["config"])
+        if described is None:
+            raise UserError(f"{run} doesn't say what its model is; write evaluate=false to average without scoring")
+        self.model = cast(
+            Any, rebuild(described, (asked.get("model") or {}).get("_target_"), f"{run}/{layout.MANIFEST}")
+        )
+        self.batch_windows = checked.trainer.evaluation_batch_windows
+        engine = EvaluationEngine(data.splits, self.batch_windows)
         position = TokenDataModule(data, checked.seed, checked.data.windows_per_step).interval_position
         self.context = RunContext(self.store, schedule, engine, position, data.token_bytes_V)
-        self.consumers = list(_consumers(config, self.context))
+        self.consumers = list(stored_consumers(manifest["config"].get("callbacks") or {}, asked.get("callbacks", {})))
+        for consumer in self.consumers:
+            if isinstance(consumer, RunMember):
+                consumer.bind(self.context)
 
     def score(self, paths: list[Path]) -> None:
         """Rows of every averaged snapshot, in parts of their own."""
         for path in paths:
-            step = snapshot_tokens(path) // self.context.schedule.tokens_per_step
+            step = layout.snapshot_tokens(path) // self.context.schedule.tokens_per_step
             interval = self.context.due(step)
             if interval is None:
                 continue  # a snapshot between two marks has no row to stand beside
-            weights = _OneVariant(self.variant, read_checkpoint(path))
-            tables = self.context.engine.evaluate(interval, self.model, self.consumers, [weights], raw=False)
+            state = read_weights(path)
+            load_tied(self.model, state, str(path))  # for the buffers, which are no weights of a variant
+            names = {name for name, _ in self.model.named_parameters()}
+            weights = _OneVariant(self.variant, {n: t for n, t in state.items() if n in names})
+            engine = EvaluationEngine(
+                self.context.engine.splits, self.batch_windows
+            )  # keeps no replica of former buffers
+            tables = engine.evaluate(interval, self.model, self.consumers, [weights], raw=False)
             for table, rows in tables.items():
                 self.store.write(table, interval, rows, suffix=self.variant)
         say(f"{self.store.folder}: {len(paths)} averages evaluated as variant {self.variant}")
 
     def _refuse_taken_name(self, overwrite: bool) -> None:
         """Rows of two averages under one name would be taken for one curve."""
-        parts = sorted((self.store.folder / "metrics" / "intervals").glob("part-*.parquet"))
-        ours = [p for p in parts if p.name.endswith(f".{self.variant}.parquet")]
+        parts = layout.parts(self.store.folder, "intervals")
+        ours = [p for p in parts if layout.part_suffix(p) == self.variant]
         for part in set(parts) - (set(ours) if overwrite else set()):
             if self.variant in pq.read_table(part, columns=["variant"])["variant"].to_pylist():
                 raise UserError(
@@ -174,19 +203,3 @@ class _OneVariant:
 
     def variants(self) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
         yield self.name, self.weights
-
-
-def _opened(run: Path) -> RunStore:
-    store = RunStore(run, "", "", None)
-    manifest = store.manifest() or {}
-    return RunStore(run, manifest["experiment"], manifest["run"], manifest["seed"])
-
-
-def _consumers(config: DictConfig, context: RunContext) -> Iterator[LossConsumer]:
-    """The callbacks of the run that turn losses into rows."""
-    for name, node in config.callbacks.items():
-        callback = build(node, f"callbacks.{name}") if node else None
-        if isinstance(callback, LossConsumer):
-            if isinstance(callback, RunCallback):
-                callback.bind(context)
-            yield callback

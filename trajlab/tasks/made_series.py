@@ -16,13 +16,14 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from trajlab.checkpoints.convert import run_tokenizer, snapshot_steps, write_folder
+from trajlab.checkpoints.convert import run_tokenizer, write_folder
+from trajlab.checkpoints.snapshots import snapshot_steps
 from trajlab.config.parse import parse
 from trajlab.config.schema import MadeSeriesConfig, TrainConfig
 from trajlab.data.documents import EvaluationText
 from trajlab.data.storygrammar.stories import StoryGrammar
-from trajlab.errors import UserError
 from trajlab.files import publish, publish_json
+from trajlab.store.layout import snapshot_path
 from trajlab.tasks.evaluate import evaluate
 from trajlab.tasks.mixture import draw_mixture
 from trajlab.tasks.train import run_name, train
@@ -62,17 +63,14 @@ def publish_series(run: Path, to: Path) -> None:
     absent = [(tokens, step) for tokens, step in snapshot_steps(run) if not (to / f"step{step}").is_dir()]
     encoder = run_tokenizer(run) if absent else None
     for tokens, step in absent:
-        snapshot = run / "snapshots" / f"tokens={tokens:012d}.safetensors"
         assert encoder is not None
-        publish(to / f"step{step}", partial(write_folder, snapshot, encoder=encoder))
+        publish(to / f"step{step}", partial(write_folder, snapshot_path(run, tokens), encoder=encoder))
 
 
 def _mixtures(config: DictConfig, checked: MadeSeriesConfig, material: Path) -> Iterator[tuple[Path, list[str]]]:
     """A file of sequences for each pair of models, with the models that it is for."""
     text = None
     for name, pair in checked.mixtures.items():
-        if len(pair) != 2 or not set(pair) <= set(checked.made):
-            raise UserError(f"mixtures.{name}={pair} must name two of {', '.join(checked.made)}, the smaller first")
         file = material / "mixtures" / f"{name}.jsonl"
         if not file.exists():
             text = text or EvaluationText.of(checked.data, 4 * checked.mixture_prompts)
@@ -93,7 +91,7 @@ def _evaluate(config: DictConfig, model: str, folder: Path, tasks: list[str], mi
         own.model.name = model
         own.model.series.pattern = str(folder / "step{step}")
         own.callbacks = own.published_callbacks
-        own.task.tasks = tasks
+        own.benchmark.tasks = tasks
         if mixture is not None and own.measures.get("sequences"):
             own.measures.sequences.mixture = str(mixture)
         for key in ("made", "published", "published_callbacks"):

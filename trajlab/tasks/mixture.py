@@ -5,26 +5,32 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from trajlab.checkpoints.checkpoint_model import CheckpointModel
 from trajlab.config.parse import parse
 from trajlab.config.schema import MixtureConfig
 from trajlab.data.documents import EvaluationText
 from trajlab.errors import UserError
+from trajlab.evaluation.checkpoint_model import CheckpointModel
 from trajlab.measures.sequences import mixture_sequences, prompts, write_mixture
 from trajlab.terminal import say
 
 
 def mixture(config: DictConfig) -> None:
     """Draw sequences from the mixtures of a small and a large checkpoint and write them to a file."""
-    checked = parse(config, MixtureConfig)
-    if not 0 < checked.top_p <= 1 or any(len(pair) != 2 for pair in checked.lambdas):
-        raise UserError("task=mixture: top_p must be above 0 and up to 1, lambdas pairs of λ_small and λ_large")
+    checked = parse(config, MixtureConfig, _problems)
     text = EvaluationText.of(checked.data, 4 * checked.prompts)
     draw_mixture(
         Path(checked.small), Path(checked.large), Path(checked.to), next(iter(text.documents.values())), checked.lambdas,
         count=checked.prompts, prompt_tokens=checked.prompt_tokens, new_tokens=checked.new_tokens,
         top_p=checked.top_p, seed=checked.seed,
     )  # fmt: skip
+
+
+def _problems(c: MixtureConfig) -> list[str]:
+    return [
+        f"{key}={folder} is no folder"
+        for key, folder in (("small", c.small), ("large", c.large))
+        if not Path(folder).is_dir()
+    ]
 
 
 def draw_mixture(

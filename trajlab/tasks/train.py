@@ -1,20 +1,20 @@
-"""One run from a config. Each task is a function of the composed config; ``conf/task`` says which.
-
-`train` trains a language model and streams its trajectory into the run store, `prepare` makes the data ready,
-`export` turns a snapshot into a folder for transformers.
-"""
+"""``task=train``: a language model is trained and its trajectory streamed into the run store."""
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from trajlab.config.parse import parse
+from trajlab.config import trial
+from trajlab.config.build import build
+from trajlab.config.parse import Configured, configured, refusals
 from trajlab.config.schema import TrainConfig
+from trajlab.data import tokenizer
 from trajlab.data.datamodule import TokenDataModule
 from trajlab.data.prepare import PreparedData
 from trajlab.data.prepare import prepare as prepare_data
@@ -28,26 +28,40 @@ from trajlab.store.run_store import RunStore
 from trajlab.terminal import say
 from trajlab.training.trainer import build_module, build_trainer
 
-# ---- task=train
-
 
 def train(config: DictConfig) -> None:
     """Train one model, or go on where it was interrupted, or say that it is finished."""
-    checked = parse(config, TrainConfig)
-    store = _store(config, checked)
-    plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+    asked = configured(config, TrainConfig, training_problems(config))
+    checked, store = asked.checked, _store(config, asked.checked)
     with store.lock():
         if checked.overwrite:
             store.clear()
-        if (status := store.status(plain)) == "finished":
+        if (status := store.status(asked.plain)) == "finished":
             say(f"{store.folder}: finished already, skipped (overwrite=true runs it again)")
             return
         with open_dict(config):
             config.run_dir = str(store.folder)
-        _train(config, checked, store, plain, resume=status == "resume")
+        _train(asked, store, resume=status == "resume")
 
 
-def _train(config: DictConfig, checked: TrainConfig, store: RunStore, plain: dict[str, Any], *, resume: bool) -> None:
+def training_problems(config: DictConfig) -> Callable[[TrainConfig], list[str]]:
+    """What is found by trying, before a corpus is read: marks, tokenizer, model, optimizer, schedule, callbacks."""
+
+    def check(c: TrainConfig) -> list[str]:
+        return [
+            *refusals(lambda: token_schedule(c.intervals, c.tokens_per_step)),
+            *refusals(lambda: build(config.schedule, "schedule")),
+            *tokenizer.problems(c.tokenizer),
+            *trial.nodes_problems(config.callbacks, "callbacks"),
+            *trial.optimizer_problems(config.optimizer),
+            *trial.model_problems(config.model, c.tokenizer.vocab_size),
+        ]
+
+    return check
+
+
+def _train(asked: Configured[TrainConfig], store: RunStore, *, resume: bool) -> None:
+    config, checked = asked.config, asked.checked
     threads = checked.trainer.threads or os.cpu_count() or 1
     torch.set_num_threads(threads)
     schedule = token_schedule(checked.intervals, checked.tokens_per_step)
@@ -55,19 +69,20 @@ def _train(config: DictConfig, checked: TrainConfig, store: RunStore, plain: dic
     module = build_module(config, checked, data)
     if resume:
         refuse_other_data(store, data)
-    entries = manifest_entries(plain, data, module.model, threads)
-    store.write_config(OmegaConf.to_yaml(config, resolve=True))
+    entries = manifest_entries(asked.plain, data, module.model, threads)
+    store.write_config(asked.yaml)
     store.update_manifest(**entries, status="running", started=now())
     _banner(store, data, entries, schedule, checked)
 
-    context = RunContext(store, schedule, EvaluationEngine(data.splits, checked.trainer.evaluation_batch_windows))
     datamodule = TokenDataModule(
         data, checked.seed, checked.data.windows_per_step, random_offset=checked.data.window_offset == "random"
     )
-    context.position, context.token_bytes_V = datamodule.interval_position, data.token_bytes_V
-    context.token_texts = lambda ids: [data.tokenizer.id_to_token(int(i)) or "" for i in ids]
+    context = RunContext(
+        store, schedule, EvaluationEngine(data.splits, checked.trainer.evaluation_batch_windows),
+        datamodule.interval_position, data.token_bytes_V,
+        token_texts=lambda ids: [data.tokenizer.id_to_token(int(i)) or "" for i in ids],
+    )  # fmt: skip
     trainer = build_trainer(config, checked, schedule, context)
-    context.engine.precision = trainer.precision_plugin.forward_context
     checkpoint = _checkpoint(store, schedule) if resume else None
     torch.manual_seed(seed_of("dropout", checked.seed))
     started = time.perf_counter()
@@ -121,9 +136,3 @@ def _banner(
         f"  {schedule.final_tokens:,} tokens in {schedule.final_step:,} steps of {schedule.tokens_per_step:,}, "
         f"{data.unique_tokens:,} of them unique; {len(schedule)} intervals; {entries['threads']} threads, {c.trainer.precision}"
     )
-
-
-# ---- task=prepare
-
-
-# ---- shared

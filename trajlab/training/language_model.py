@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import lightning as L
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -17,7 +18,11 @@ from trajlab.protocols import CausalLM
 
 
 def decay_groups(model: nn.Module) -> list[dict[str, Any]]:
-    """Matrices (embeddings among them) with the optimizer's weight decay; norms, biases and other vectors without."""
+    """Matrices (embeddings among them) with the optimizer's weight decay; norms, biases and other vectors without.
+
+    Embeddings and the head are marked with ``is_token_table``, for optimizers that treat them apart.
+    """
+    _mark_token_tables(model)
     parameters = [p for p in model.parameters() if p.requires_grad]
     return [
         {"params": [p for p in parameters if p.ndim >= 2]},
@@ -25,11 +30,17 @@ def decay_groups(model: nn.Module) -> list[dict[str, Any]]:
     ]
 
 
+def _mark_token_tables(model: nn.Module) -> None:
+    tables = [m.weight for m in model.modules() if isinstance(m, nn.Embedding)]
+    for table in [*tables, cast(CausalLM, model).head_weight]:
+        setattr(table, "is_token_table", True)  # noqa: B010
+
+
 class LanguageModel(L.LightningModule):
     """A model, its optimizer and its learning rate by tokens.
 
-    After each step ``train_loss`` (nats per token, before the update; weighted by position where the training is), ``grad_norm`` (before clipping) and ``lr`` hold
-    that step's values, for callbacks to read.
+    It is a `TrainingModule`: after each step ``train_loss``, ``grad_norm`` and ``lr`` hold that step's values, for
+    callbacks to read. Where training weighs positions, ``train_loss`` is the weighted mean.
     """
 
     def __init__(
@@ -61,8 +72,13 @@ class LanguageModel(L.LightningModule):
 
     def learning_rate(self, tokens: int) -> float:
         """The rate of the optimizer step that ends at ``tokens``; needs the optimizer, so once training has begun."""
-        groups = cast(Any, self.optimizers()).param_groups
-        return float(groups[0]["initial_lr"] * self._schedule(tokens))
+        return float(self._optimizer().param_groups[0]["initial_lr"] * self._schedule(tokens))
+
+    def _optimizer(self) -> LightningOptimizer:
+        """The one optimizer, wrapped so that Lightning counts its steps."""
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)
+        return optimizer
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """Logits (B, T, V)."""
@@ -77,7 +93,7 @@ class LanguageModel(L.LightningModule):
 
     def training_step(self, tokens_BS: Tensor, batch_idx: int) -> None:
         """One optimizer step on a batch of windows."""
-        optimizer = cast(Any, self.optimizers())
+        optimizer = self._optimizer()
         loss = self._backward(tokens_BS)
         limit = self.gradient_clip if self.gradient_clip is not None else float("inf")
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from trajlab.config.schema import POSITION_WEIGHTINGS
+from trajlab.config.schema import weighted_positions
 
 
 def position_weights(context: int, weighting: str, factor: float) -> Tensor | None:
@@ -11,9 +11,9 @@ def position_weights(context: int, weighting: str, factor: float) -> Tensor | No
 
     None for ``none``, so that an unweighted run does the arithmetic that it always did. Raises KeyError for another name.
     """
-    start, end = (round(share * context) for share in POSITION_WEIGHTINGS[weighting])
-    if start == end:
+    positions = weighted_positions(weighting, context)
+    if not positions:
         return None
     weights_T = torch.ones(context)
-    weights_T[start:end] = factor
+    weights_T[positions.start - 1 : positions.stop - 1] = factor
     return weights_T

@@ -11,9 +11,11 @@ from trajlab.config.build import build
 from trajlab.config.schema import TrainConfig
 from trajlab.data.prepare import PreparedData
 from trajlab.errors import UserError
-from trajlab.evaluation.context import RunCallback, RunContext
+from trajlab.evaluation.context import RunContext
 from trajlab.evaluation.intervals import TokenSchedule
+from trajlab.evaluation.members import build_members
 from trajlab.rng import seed_of
+from trajlab.training.evaluation_driver import EvaluationDriver
 from trajlab.training.language_model import LanguageModel
 from trajlab.training.position_weights import position_weights
 
@@ -39,12 +41,10 @@ def build_module(config: DictConfig, checked: TrainConfig, data: PreparedData) -
 
 
 def build_trainer(config: DictConfig, checked: TrainConfig, schedule: TokenSchedule, context: RunContext) -> L.Trainer:
-    """Lightning's trainer with the run's callbacks bound, in the order that they ask for."""
-    callbacks = [build(node, f"callbacks.{name}") for name, node in config.callbacks.items() if node]
-    for callback in callbacks:
-        if isinstance(callback, RunCallback):
-            callback.bind(context)
-    callbacks.sort(key=lambda c: getattr(c, "order", 0))
+    """Lightning's trainer with the run's members bound, evaluation among them, in the order that they ask for."""
+    members = build_members(config.callbacks, context)
+    driver: L.Callback = EvaluationDriver(members).bind(context)
+    callbacks = sorted([driver, *members.hooks], key=lambda c: getattr(c, "order", 0))
     loggers = [build(node, f"logger.{name}") for name, node in config.logger.items() if node]
     _quiet_lightning()
     t = checked.trainer

@@ -1,15 +1,15 @@
 """Weight averages: what they gain, where, and against what."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
 from trajlab.analysis import averaging_gain as ag
 from trajlab.analysis.figures import averaging as figures
-from trajlab.analysis.load import Runs
-from trajlab.analysis.report import Section
+from trajlab.analysis.load import Runs, without_seed
+from trajlab.analysis.report.section import Section
 
-ORDER = 60
 SETTLED = 0.1
 """Share of a run after which means are taken: before it an average that lags says nothing about averaging."""
 
@@ -31,15 +31,11 @@ def section(runs: Runs) -> Section | None:
 def _with_conditions(runs: Runs) -> pd.DataFrame:
     """Table intervals with the run's condition (its name without the seed) and learning rate."""
     frame = runs.intervals.merge(ag.learning_rates(_configured(runs)), on=["experiment", "run"], how="left")
-    return frame.assign(condition=frame["run"].map(_condition))
+    return frame.assign(condition=frame["run"].map(without_seed))
 
 
-def _configured(runs: Runs) -> list[dict]:  # type: ignore[type-arg]
+def _configured(runs: Runs) -> list[dict[str, Any]]:
     return [m for m in runs.manifests if "schedule" in m.get("config", {})]
-
-
-def _condition(run: str) -> str:
-    return ", ".join(p for p in run.split(",") if not p.startswith("seed="))
 
 
 def _one_condition(part: Section, runs: Runs, frame: pd.DataFrame, name: str) -> None:

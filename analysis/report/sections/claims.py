@@ -1,26 +1,29 @@
-"""Published claims of the budget study beside what these runs show."""
+"""Published claims beside what these runs show, for every experiment that is of a study with claims."""
 
-from trajlab.analysis.claims import check
+from trajlab.analysis.claims import ClaimSet, claim_sets, judged, judged_experiments
 from trajlab.analysis.load import Runs
-from trajlab.analysis.report import Section
-
-ORDER = 90
-
-STUDIES = {"budget": "Compute-aware token budget (arXiv 2606.13370)"}
+from trajlab.analysis.report.section import Section
 
 
 def section(runs: Runs) -> Section | None:
-    """A table per budget experiment; other experiments have no claims of this study."""
+    """A table per study × experiment; None where no run is of a study with claims, or no claim can be tried."""
     part = Section("Published claims")
-    experiments = sorted({str(m["experiment"]) for m in runs.manifests})
-    for experiment in (e for e in experiments if "budget" in e):
+    for name, claims in claim_sets().items():
         try:
-            table = check(runs.select(experiment=experiment), "budget")
+            experiments = judged_experiments(runs, name, claims)
         except ValueError as e:
-            part.text(f"{experiment}: not checked: {e}.")
+            part.text(f"{name}: not checked: {e}.")
             continue
-        part.table(
-            table,
-            f"{experiment} against {STUDIES['budget']}. A run of another size or corpus is expected to differ in its numbers.",
-        )
+        for experiment in experiments:
+            _one(part, runs.select(experiment=experiment), experiment, name, claims)
     return part if part.blocks else None
+
+
+def _one(part: Section, runs: Runs, experiment: str, name: str, claims: ClaimSet) -> None:
+    try:
+        table = judged(runs, name, claims)
+    except ValueError as e:
+        part.text(f"{experiment}: not checked: {e}.")
+        return
+    if not table.empty:
+        part.table(table, f"{experiment} against {claims.source}. {claims.reading}".strip())

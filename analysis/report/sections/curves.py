@@ -2,9 +2,7 @@
 
 from trajlab.analysis.figures.curves import interval_curves, position_curves
 from trajlab.analysis.load import Runs
-from trajlab.analysis.report import Section
-
-ORDER = 10
+from trajlab.analysis.report.section import Section
 
 
 def section(runs: Runs) -> Section | None:

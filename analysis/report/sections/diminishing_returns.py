@@ -5,9 +5,7 @@ from trajlab.analysis.diminishing_returns import BestInterval, best_interval, re
 from trajlab.analysis.figures.statistics import price_of_loss
 from trajlab.analysis.figures.style import human_count
 from trajlab.analysis.load import Runs
-from trajlab.analysis.report import Section
-
-ORDER = 40
+from trajlab.analysis.report.section import Section
 
 
 def section(runs: Runs) -> Section | None:

@@ -4,9 +4,7 @@ import pandas as pd
 
 from trajlab.analysis.figures.temporal import live_forecasts
 from trajlab.analysis.load import Runs
-from trajlab.analysis.report import Section
-
-ORDER = 45
+from trajlab.analysis.report.section import Section
 
 
 def section(runs: Runs) -> Section | None:
@@ -45,13 +43,12 @@ def score_forecasts(forecasts: pd.DataFrame, intervals: pd.DataFrame) -> pd.Data
 
 
 def by_progress(scored: pd.DataFrame) -> pd.DataFrame:
-    """A row per fifth of the budget and law: forecasts, refused, mean absolute error, mean error, inside."""
+    """One row per fifth of the budget and law: forecasts, refused, mean absolute error, mean error, inside."""
     fifth = pd.cut(scored["progress"], [0, 0.2, 0.4, 0.6, 0.8, 1.0]).map(lambda i: f"{i.left:.0%}–{i.right:.0%}")
     rows = []
     for (progress, law), frame in scored.groupby([fifth, "law"], observed=True, sort=False):
         made = frame.dropna(subset=["forecast"])
-        rows.append(
-            {"budget seen": progress, "law": law, "forecasts": len(frame), "refused": len(frame) - len(made),
-             "mae": made["error"].abs().mean(), "mean error": made["error"].mean(), "inside": made["inside"].mean()}
-        )  # fmt: skip
+        counts = {"forecasts": len(frame), "refused": len(frame) - len(made)}
+        off = {"mae": made["error"].abs().mean(), "mean error": made["error"].mean(), "inside": made["inside"].mean()}
+        rows.append({"budget seen": progress, "law": law, **counts, **off})
     return pd.DataFrame(rows)

@@ -7,11 +7,9 @@ from trajlab.analysis.contrasts import planned_contrasts, planned_pairs, power_t
 from trajlab.analysis.figures.statistics import contrast_intervals
 from trajlab.analysis.load import Runs
 from trajlab.analysis.repeated_measures import RMAnova, compare_tests, mixed_model, rm_anova, trend_test
-from trajlab.analysis.report import Section
+from trajlab.analysis.report.section import Section
 from trajlab.analysis.stability import stability
 from trajlab.analysis.statistics.calibration import calibrate, false_positives
-
-ORDER = 30
 
 MEASURES = {"loss": "validation loss", "ppl": "perplexity", "volatility": "rolling volatility"}
 CALIBRATED_CELLS = 600

@@ -1,16 +1,12 @@
 """Perplexity of noisy, contradicted and generated text along checkpoint series (table `sequences`)."""
 
-from pathlib import Path
-
 import pandas as pd
 
-from trajlab.analysis.checkpoint_frames import parameters_by_run
 from trajlab.analysis.figures.series import mixture_curves, noise_curves
 from trajlab.analysis.load import Runs
-from trajlab.analysis.report import Section
+from trajlab.analysis.manifests import mixture_family, parameters_by_run
+from trajlab.analysis.report.section import Section
 from trajlab.analysis.sequences import response, sequence_perplexity, size_response
-
-ORDER = 54
 
 
 def section(runs: Runs) -> Section | None:
@@ -28,7 +24,7 @@ def section(runs: Runs) -> Section | None:
             words = "Text generated from max(λ₁·p_small + λ₂·p_large, 0): greedy solid, nucleus dashed."
             part.figure(mixture_curves(own, caption=caption), f"{experiment}_mixtures", words)
         part.table(_without_empty(response(own)), "How each kind of text ends: rise = last ÷ lowest perplexity − 1.")
-        by_size = size_response(own, parameters_by_run(runs), _mixture_families(runs))
+        by_size = size_response(own, parameters_by_run(runs.manifests), _mixture_families(runs))
         if not by_size.empty:
             words = "Slope of the last loss on ln size, nats: over 0 is inverse scaling."
             part.table(_without_empty(by_size), words)
@@ -36,13 +32,9 @@ def section(runs: Runs) -> Section | None:
 
 
 def _mixture_families(runs: Runs) -> dict[tuple[str, str], str]:
-    """Runs by the file of mixtures that they scored; none where no run scored any."""
-    families = {}
-    for m in runs.manifests:
-        measure = ((m.get("config") or {}).get("measures") or {}).get("sequences") or {}
-        if measure.get("mixture"):
-            families[m["experiment"], m["run"]] = Path(measure["mixture"]).stem
-    return families
+    """Runs by the family whose mixtures they scored; none where no run scored any."""
+    families = {(m["experiment"], m["run"]): mixture_family(m) for m in runs.manifests}
+    return {run: family for run, family in families.items() if family is not None}
 
 
 def _without_empty(table: pd.DataFrame) -> pd.DataFrame:

@@ -2,12 +2,10 @@
 
 import pandas as pd
 
-from trajlab.analysis.checkpoint_frames import series_experiments, series_frame
+from trajlab.analysis.checkpoint_series import series_experiments, series_frame
 from trajlab.analysis.figures.series import perplexity_curves
 from trajlab.analysis.load import Runs
-from trajlab.analysis.report import Section
-
-ORDER = 50
+from trajlab.analysis.report.section import Section
 
 
 def section(runs: Runs) -> Section | None:

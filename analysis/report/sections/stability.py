@@ -5,7 +5,7 @@ import pandas as pd
 from trajlab.analysis.conditions import Condition, conditions
 from trajlab.analysis.figures.stability import stability_panels, step_loss
 from trajlab.analysis.load import Runs
-from trajlab.analysis.report import Section
+from trajlab.analysis.report.section import Section
 from trajlab.analysis.stability import (
     between_seeds,
     seed_agreement,
@@ -14,8 +14,6 @@ from trajlab.analysis.stability import (
     stability_summary,
     step_spikes,
 )
-
-ORDER = 20
 
 
 def section(runs: Runs) -> Section | None:

@@ -4,10 +4,8 @@ import pandas as pd
 
 from trajlab.analysis.figures.series import accuracy_curves, task_panels
 from trajlab.analysis.load import Runs
-from trajlab.analysis.report import Section
+from trajlab.analysis.report.section import Section
 from trajlab.analysis.task_curves import matched_accuracy, mean_over_tasks, predictors, runs_frame, task_shapes
-
-ORDER = 56
 
 
 def section(runs: Runs) -> Section | None:

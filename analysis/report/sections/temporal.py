@@ -4,13 +4,12 @@ import numpy as np
 import pandas as pd
 
 from trajlab.analysis.figures.temporal import fitted_positions, forecast_curves, parameters_along_training
+from trajlab.analysis.forecasting import FRACTIONS
 from trajlab.analysis.load import Runs
 from trajlab.analysis.position_law import PositionLosses, fit_position_law, position_losses
-from trajlab.analysis.report import Section
+from trajlab.analysis.report.section import Section
 from trajlab.analysis.temporal_law import ThinEvidence, fit_temporal_law, forecast
 
-ORDER = 40
-FRACTIONS = (0.1, 0.2, 0.4)
 MIN_INTERVALS = 30
 """Below this many checkpoints a run is no temporal study, and the section stays away."""
 
@@ -41,6 +40,15 @@ def _first_run(part: Section, runs: Runs, frame: pd.DataFrame, name: str) -> Non
     run = str(frame["run"].iloc[0])
     losses = position_losses(frame[frame["run"] == run])
     lr = learning_rates(runs.intervals, run, losses.tokens_K)
+    _laws(part, losses, lr, name, f"{runs.caption} · {run}", run)
+    for fraction in FRACTIONS[1:]:
+        result = forecast(losses.loss_KP, losses.tokens_K, fraction, lr, positions=losses.positions_P)
+        figure = forecast_curves(losses.tokens_K, losses.loss_KP.mean(1), result, caption=f"{runs.caption} · {run}")
+        part.figure(figure, f"{name}_forecast_{round(100 * fraction)}", f"Forecast from {fraction:.0%} of the tokens.")
+
+
+def _laws(part: Section, losses: PositionLosses, lr: np.ndarray | None, name: str, caption: str, run: str) -> None:
+    """The position law of each checkpoint, and the temporal law through them or why there is none."""
     position_law = fit_position_law(losses.loss_KP, losses.positions_P, losses.count_KP)
     law = None
     try:
@@ -48,20 +56,11 @@ def _first_run(part: Section, runs: Runs, frame: pd.DataFrame, name: str) -> Non
         part.table(law.table(), f"{name}, {run}: coefficients per million tokens; R² {law.r2:.4f}.")
     except ThinEvidence as e:
         part.text(f"{name}, {run}: no temporal law: {e}.")
-    caption = f"{runs.caption} · {run}"
-    part.figure(
-        fitted_positions(position_law, losses.tokens_K, caption=caption), f"{name}_position_law", "Position law."
-    )
-    part.figure(
-        parameters_along_training(position_law, losses.tokens_K, law, caption=caption), f"{name}_parameters",
-        "The position law's parameters along training: dots, and the temporal law's forms.",
-    )  # fmt: skip
-    for fraction in FRACTIONS[1:]:
-        result = forecast(losses.loss_KP, losses.tokens_K, fraction, lr, positions=losses.positions_P)
-        part.figure(
-            forecast_curves(losses.tokens_K, losses.loss_KP.mean(1), result, caption=caption),
-            f"{name}_forecast_{round(100 * fraction)}", f"Forecast from {fraction:.0%} of the tokens.",
-        )  # fmt: skip
+    positions = fitted_positions(position_law, losses.tokens_K, caption=caption)
+    part.figure(positions, f"{name}_position_law", "Position law.")
+    parameters = parameters_along_training(position_law, losses.tokens_K, law, caption=caption)
+    explained = "The position law's parameters along training: dots, and the temporal law's forms."
+    part.figure(parameters, f"{name}_parameters", explained)
 
 
 def forecast_table(intervals: pd.DataFrame, positions: pd.DataFrame) -> pd.DataFrame:

@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from trajlab.analysis.checkpoint_frames import ProbedRun, probed_runs
+from trajlab.analysis.checkpoint_series import ProbedRun, probed_runs
 from trajlab.analysis.figures.series import matched_perplexity_curves, token_trajectories, trend_share_curves
 from trajlab.analysis.load import Runs
-from trajlab.analysis.report import Section
+from trajlab.analysis.report.section import Section
 from trajlab.analysis.token_trends import (
     READINGS,
     STARTS,
@@ -17,7 +17,6 @@ from trajlab.analysis.token_trends import (
     trend_shares,
 )
 
-ORDER = 52
 START = 0.1
 """Where the tables start: a tenth of training in."""
 

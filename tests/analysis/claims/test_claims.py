@@ -53,8 +53,8 @@ def test_verdicts(claim: Claim, verdict: str) -> None:
 
 
 def test_mistakes() -> None:
-    assert {"budget", "series"} <= set(studies())
-    assert check(Runs({}), "series").empty  # no table of that study, no claim
+    assert {"budget", "trajectories"} <= set(studies())
+    assert check(Runs({}), "trajectories").empty  # no table of that study, no claim
     with pytest.raises(ValueError, match="study 'bugdet' is not known"):
         check(budget_runs(), "bugdet")
     runs = budget_runs(seeds=2)

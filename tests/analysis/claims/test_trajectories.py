@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from trajlab.analysis.claims.trajectories import series_claims
 from trajlab.analysis.load import Runs
-from trajlab.analysis.trajectory_claims import series_claims
 
 SIZES = {"small": 1e6, "middle": 1e7, "large": 1e8}
 CHECKPOINTS = 24

@@ -121,11 +121,49 @@ def test_the_unit_of_time_does_not_matter(scale):
     np.testing.assert_allclose(law.predict(200_000 * scale), 2 + 9 * 200_000**-0.3, rtol=1e-4)
 
 
-def test_class_and_instance_fit_alike():
-    frame = pd.DataFrame({"step": np.arange(1, 50), "loss": 3 - 0.2 * np.log(np.arange(1, 50))})
-    assert PowerLaw.fit(frame, delta=0.01).params == PowerLaw(delta=0.01).fit(frame).params
-    law = LogarithmicLaw()
-    assert law.fit(frame) is law
+def test_a_fit_gives_a_new_law_that_keeps_its_configuration():
+    curves = planted_curves(MultiPowerLaw(PLANTED[MultiPowerLaw], warmup_area=0.25))
+    law = MultiPowerLaw.fit(curves, warmup_area=0.25, prior_sd=None, starts=2)
+    assert law.warmup_area == 0.25
+    assert bootstrap(law, 1).replicates[0].warmup_area == 0.25
+    assert law.evidence.points == len(curves)
+    with pytest.raises(TypeError, match="delta"):
+        PowerLaw({}, delta=0.01)  # a setting of the fit, not of the law
+    with pytest.raises(AttributeError):
+        law.params = {}
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-9, 1e9])
+@pytest.mark.parametrize("kind", [PowerLaw, ReciprocalLaw, LogarithmicLaw])
+def test_the_initial_row_does_not_bend_an_exact_law(kind, unit):
+    """N = 0 is left out where the law has no value there, whatever N is counted in."""
+    tokens = np.arange(1, 101) * 1e6
+    scale = {"a": 4e7, "b": 9e6, "c": 2.2} if kind is ReciprocalLaw else {**PLANTED[kind], "a": 60.0}
+    truth = kind(scale)
+    initial = truth.predict([0.0])[0] if kind is ReciprocalLaw else 10.8
+    frame = pd.DataFrame({"step": [0, *tokens * unit], "loss": [initial, *truth.predict(tokens)]})
+    law = kind.fit(frame[frame["step"] <= 40e6 * unit])
+    assert score(law, frame[frame["step"] > 40e6 * unit])["mae"].item() == pytest.approx(0, abs=1e-4)
+    assert score(law, frame)["n"].item() == (101 if kind is ReciprocalLaw else 100)
+    assert np.isnan(law.predict([0.0, unit])).tolist() == [kind is not ReciprocalLaw, False]
+
+
+@pytest.mark.parametrize("kind", [AnnealingLaw, MultiPowerLaw])
+def test_laws_of_the_schedule_are_free_of_the_unit_of_time(kind):
+    """Tokens or billions of them, the row at 0 included: the same predictions."""
+    tokens = np.arange(0, 101) * 1e8 + np.where(np.arange(101) > 0, 1e7, 0)
+    lr = np.where(tokens < 6e9, 3e-4, 1e-4)
+    loss = (
+        2.5 + 0.9 * np.maximum(tokens / 1e9, 0.05) ** -0.4 - 0.1 * (tokens >= 6e9) * (1 - np.exp(-(tokens - 6e9) / 1e9))
+    )
+    found = []
+    for unit in (1.0, 1e-9):
+        frame = pd.DataFrame({"step": tokens * unit, "lr": lr, "loss": loss})
+        law = kind.fit(frame, prior_sd=None)
+        assert law.evidence.points == 100
+        found.append(law.predict(tokens * unit, lr))
+        assert np.isnan(found[-1][0])
+    np.testing.assert_allclose(found[1][1:], found[0][1:], rtol=2e-4)
 
 
 def test_rows_without_a_loss_only_tell_the_rate():
@@ -153,8 +191,12 @@ def test_misuse_is_named():
         AnnealingLaw.fit(frame.assign(lr=np.nan))
     with pytest.raises(ValueError, match="3 points can't determine 3 parameters"):
         PowerLaw.fit(frame.head(3))
-    with pytest.raises(RuntimeError, match="fit"):
-        PowerLaw().predict([1])
+    with pytest.raises(TypeError, match="params"):
+        PowerLaw()
+    with pytest.raises(ValueError, match=r"params must be a, b, c; got a, beta"):
+        PowerLaw({"a": 1.0, "beta": 2.0})
+    with pytest.raises(ValueError, match="after step 0"):
+        ReciprocalLaw.fit(frame.assign(step=0.0))
     with pytest.raises(RuntimeError, match="fit"):
         bootstrap(PowerLaw(PLANTED[PowerLaw]))
     with pytest.raises(ValueError, match="lr, the learning rate"):
@@ -163,8 +205,8 @@ def test_misuse_is_named():
 
 def test_errors_are_those_of_the_definitions():
     found = errors([1.0, 2.0, 3.0], [1.5, 2.0, 2.5])
-    assert found == {"n": 3, "mse": 0.5 / 3, "mae": 1 / 3, "mape": pytest.approx((0.5 + 0.5 / 3) / 3), "r2": 0.75,
-                     "worst": 0.5, "final_error": -0.5}  # fmt: skip
+    by_hand = {"n": 3, "mse": 0.5 / 3, "mae": 1 / 3, "mape": (0.5 + 0.5 / 3) / 3, "r2": 0.75, "worst": 0.5}
+    assert found == pytest.approx({**by_hand, "final_error": -0.5})
     assert np.isnan(errors([], [])["mse"])
     assert np.isnan(errors([2.0, 2.0], [2.0, 2.0])["r2"])
 

@@ -96,7 +96,7 @@ def test_wild_checkpoints_do_not_bend_the_law(monkeypatch: pytest.MonkeyPatch) -
     loss_KP[:2] += np.array([0.5, 0.2])[:, None]  # the start of a run, where no smooth form holds
     truth, position_law = planted(noise=0)[-1].mean(), fit_position_law(loss_KP)
     robust = fit_temporal_law(position_law, TOKENS_K).predict(TOKENS_K[-1])[0]
-    monkeypatch.setattr("trajlab.analysis.temporal_law.law.ROBUST_ROUNDS", 0)
+    monkeypatch.setattr("trajlab.analysis.temporal_law.fit.ROBUST_ROUNDS", 0)
     plain = fit_temporal_law(position_law, TOKENS_K).predict(TOKENS_K[-1])[0]
     assert abs(robust - truth) < 2e-3
     assert abs(plain - truth) > 1e-2

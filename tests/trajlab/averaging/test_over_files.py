@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 from tests.conftest import ROOT
 from trajlab.averaging import Exponential, Mean, RunningAverages, Window, merge
 from trajlab.averaging import over_files as series_averaging
-from trajlab.averaging.over_files import average_series, read_checkpoint
+from trajlab.averaging.over_files import average_series
 from trajlab.checkpoints.slices import CheckpointFiles
+from trajlab.checkpoints.weights import read_weights
 from trajlab.errors import UserError
 
 RULES = {
@@ -118,14 +119,14 @@ def test_shards_with_an_index_average_like_one_file(series, tmp_path):
     last = parts["step5"]
     assert {p.name for p in last.iterdir()} == {p.name for p in folders[-1][1].iterdir()}
     assert json.loads((last / "config.json").read_text()) == {"seed": 5}
-    ours, theirs = read_checkpoint(last), load_file(whole["step=5.safetensors"])
+    ours, theirs = read_weights(last), load_file(whole["step=5.safetensors"])
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[n], theirs[n]) for n in theirs)
 
 
 def test_a_checkpoint_may_be_sharded_otherwise_than_the_first(tmp_path):
     mixed = [("a", sharded(tmp_path / "a", 0, 1)), ("b", sharded(tmp_path / "b", 1, 2))]
-    mean = read_checkpoint(average_series(mixed, Mean(), tmp_path / "out", name="x")["b"])
+    mean = read_weights(average_series(mixed, Mean(), tmp_path / "out", name="x")["b"])
     expected = (tensors(0)["embed"].double() + tensors(1)["embed"].double()) / 2
     assert torch.equal(mean["embed"], expected.float())
 

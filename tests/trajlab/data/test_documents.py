@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from tests.series_material import byte_tokenizer, transformers_model
-from trajlab.checkpoints.checkpoint_model import CheckpointModel
 from trajlab.data.documents import DocumentWindows, TokenizedText, tokenize
+from trajlab.evaluation.checkpoint_model import CheckpointModel
 from trajlab.models.hf import HFModel
 
 TOKENIZER = byte_tokenizer()
@@ -72,7 +72,7 @@ def test_a_long_document_equals_forward_passes_by_hand() -> None:
     for start in range(0, len(ids), stride):
         part = ids[start : start + context + 1]
         with torch.no_grad():
-            nll = F.cross_entropy(model.model.hf(part[None]).logits[0, :-1], part[1:], reduction="none")
+            nll = F.cross_entropy(model.hf(part[None]).logits[0, :-1], part[1:], reduction="none")
         new = start + len(part) - 1 - reached
         total += float(nll[len(nll) - new :].double().sum())
         reached += new

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from torch import Tensor
@@ -100,3 +101,37 @@ def test_a_variant_with_foreign_weights_is_refused(scene: tuple) -> None:
     engine, model, consumers = scene
     with pytest.raises(ValueError, match="no.such"):
         engine.evaluate(WHERE, model, consumers, [Foreign()])
+
+
+class Named:
+    """A consumer as they were before the engine added columns, or not quite."""
+
+    table = "named"
+
+    def __init__(self, **columns: list[str | None]) -> None:
+        self.columns = columns
+
+    def begin(self, interval: Interval, variant: str, split: str) -> None:
+        pass
+
+    def update(self, nll_BT: Tensor, mask_BT: Tensor, tokens_BT: Tensor) -> None:
+        pass
+
+    def rows(self) -> pa.Table:
+        return pa.table({"number": [1], **self.columns})
+
+
+def test_the_engine_says_which_variant_and_split(scene: tuple) -> None:
+    engine, model, _ = scene
+    table = engine.evaluate(WHERE, model, [Named()], [Halved(model)])["named"]
+    assert table.column_names == ["variant", "split", "number"]
+    assert table["variant"].to_pylist() == ["raw", "raw", "halved", "halved"]
+    assert table["split"].to_pylist() == ["valid", "dense"] * 2
+
+
+def test_a_consumer_that_fills_these_columns_itself_keeps_them(scene: tuple) -> None:
+    engine, model, _ = scene
+    own = engine.evaluate(WHERE, model, [Named(variant=["mine"], split=["all"])])["named"].to_pydict()
+    assert own == {"number": [1, 1], "variant": ["mine", "mine"], "split": ["all", "all"]}
+    empty = engine.evaluate(WHERE, model, [Named(variant=[None])])["named"].to_pydict()
+    assert empty["variant"] == ["raw", "raw"]

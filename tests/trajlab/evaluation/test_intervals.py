@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from trajlab.errors import UserError
-from trajlab.evaluation.intervals import TokenSchedule
+from trajlab.evaluation.intervals import Marks, TokenSchedule
 
 
 def test_the_budget_study_has_21_intervals_and_ends_at_its_published_token() -> None:
@@ -37,3 +37,8 @@ def test_geometric_marks_grow_by_equal_ratios() -> None:
 def test_marks_that_make_no_sense_are_refused(marks: list[int]) -> None:
     with pytest.raises(UserError, match="intervals"):
         TokenSchedule(marks, tokens_per_step=30)
+
+
+def test_the_marks_of_a_series_need_not_start_at_zero() -> None:
+    marks = Marks([2_000], tokens_per_step=1)
+    assert (len(marks), marks.due(2_000), marks.due(0)) == (1, 0, None)

@@ -44,3 +44,11 @@ def test_the_chunked_head_has_the_gradients_of_autograd(monkeypatch: pytest.Monk
 def test_large_logits_stay_finite() -> None:
     hidden, weight = torch.full((1, 2, 4), 1e3), torch.eye(4) * 1e3
     assert torch.isfinite(nll.mean_loss(hidden, weight, torch.tensor([[0, 3]])))
+
+
+def test_losses_of_logits_are_those_of_cross_entropy_whatever_the_shape(model: LlamaModel) -> None:
+    tokens_BS = torch.randint(0, 50, (3, 13))
+    logits_BTV = model(tokens_BS[:, :-1]).detach()
+    expected_BT = nll.token_losses(model, tokens_BS)
+    assert torch.allclose(nll.logit_losses(logits_BTV, tokens_BS[:, 1:]), expected_BT, atol=1e-6)
+    assert torch.allclose(nll.logit_losses(logits_BTV[0], tokens_BS[0, 1:]), expected_BT[0], atol=1e-6)

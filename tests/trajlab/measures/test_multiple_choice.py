@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from tests.series_material import byte_tokenizer, transformers_model
-from trajlab.checkpoints.checkpoint_model import CheckpointModel
 from trajlab.data.documents import EvaluationText
 from trajlab.errors import UserError
+from trajlab.evaluation.checkpoint_model import CheckpointModel
 from trajlab.measures.lm_eval import HarnessTasks, harness_rows
 from trajlab.measures.multiple_choice import Example, MultipleChoice, Task, option_likelihoods, split_shots
 from trajlab.models.hf import HFModel
@@ -36,7 +36,7 @@ def _by_hand(model: CheckpointModel, prompt: str, option: str) -> tuple[float, i
     alone = TOKENIZER(prompt, add_special_tokens=False)["input_ids"]
     whole = torch.tensor([[0, *TOKENIZER(prompt + option, add_special_tokens=False)["input_ids"]]])
     with torch.no_grad():
-        logp = model.model.hf(whole).logits[0].double().log_softmax(-1)
+        logp = model.hf(whole).logits[0].double().log_softmax(-1)
     places = range(len(alone), whole.shape[1] - 1)
     return float(sum(logp[i, whole[0, i + 1]] for i in places)), len(places)
 
@@ -59,7 +59,7 @@ def test_likelihoods_equal_a_plain_forward(name: str, batch: int) -> None:
 def test_the_shared_prefix_goes_through_the_model_once() -> None:
     model, task = _model(), _task()
     passes = []
-    model.model.hf.register_forward_pre_hook(
+    model.hf.register_forward_pre_hook(
         lambda module, args, kwargs: passes.append(kwargs["input_ids"].shape), with_kwargs=True
     )
     shots, asked = split_shots(task, 2, seed=0, limit=None)
@@ -73,7 +73,7 @@ def test_the_shared_prefix_goes_through_the_model_once() -> None:
 
 def test_a_prompt_too_long_loses_shots_then_its_beginning() -> None:
     model = _model()
-    assert model.model.longest == 64
+    assert model.lm.longest == 64
     long = Task("long", tuple(Example("x" * 30 + str(i), ("yes", "no"), (1.0, 0.0)) for i in range(4)))
     shots, asked = split_shots(long, 2, 0, None)
     for (sums, _), example in zip(option_likelihoods(model, long, shots, asked), asked, strict=True):
@@ -81,7 +81,7 @@ def test_a_prompt_too_long_loses_shots_then_its_beginning() -> None:
         assert len(ids) > 64
         last = torch.tensor([ids[-64:]])
         with torch.no_grad():
-            logp = model.model.hf(last).logits[0].double().log_softmax(-1)
+            logp = model.hf(last).logits[0].double().log_softmax(-1)
         assert sums[0] == pytest.approx(float(sum(logp[i, last[0, i + 1]] for i in range(60, 63))), abs=1e-4)
 
 
@@ -119,7 +119,7 @@ def test_task_files(tmp_path: Path) -> None:
     for tasks, said in (
         ([str(tmp_path / "nothing*")], "no file fits"),
         ([str(broken)], "no BIG-bench task of multiple choice"),
-        ([str(tmp_path / "top/sub/task.json")], "too few for task.shots=3"),
+        ([str(tmp_path / "top/sub/task.json")], "too few for benchmark.shots=3"),
     ):
         with pytest.raises(UserError, match=said):
             MultipleChoice(tasks, shots=3).prepare(NO_TEXT, TOKENIZER)
@@ -171,7 +171,7 @@ def test_the_harness_is_asked_through_its_library(monkeypatch: pytest.MonkeyPatc
     measure.prepare(NO_TEXT, TOKENIZER)
     assert measure.rows(model).num_rows == 4
     assert (asked["tasks"], asked["num_fewshot"], asked["limit"]) == (["piqa"], 5, 10)
-    assert asked["model"]["pretrained"] is model.model.hf
+    assert asked["model"]["pretrained"] is model.hf
 
 
 def test_without_the_harness_a_message(monkeypatch: pytest.MonkeyPatch) -> None:

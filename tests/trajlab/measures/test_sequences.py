@@ -8,10 +8,10 @@ import torch
 from torch.nn import functional as F
 
 from tests.series_material import byte_tokenizer, transformers_model
-from trajlab.checkpoints.checkpoint_model import CheckpointModel
 from trajlab.data.corpora import EmbeddedCorpus
 from trajlab.data.documents import EvaluationText
 from trajlab.errors import UserError
+from trajlab.evaluation.checkpoint_model import CheckpointModel
 from trajlab.measures.sequences import (
     SequencePerplexity,
     generate_mixture,
@@ -76,7 +76,7 @@ def test_a_pure_mixture_is_the_models_own_greedy_text() -> None:
         ids = start
         for _ in range(6):
             with torch.no_grad():
-                ids = torch.cat([ids, model.model.hf(ids).logits[:, -1].argmax(-1, keepdim=True)], 1)
+                ids = torch.cat([ids, model.hf(ids).logits[:, -1].argmax(-1, keepdim=True)], 1)
         own[name] = ids
     assert torch.equal(generate_mixture(small, large, start, 1, 0, 6), own["small"])
     assert torch.equal(generate_mixture(small, large, start, 0, 1, 6), own["large"])
@@ -109,7 +109,7 @@ def test_rows_are_sums_of_a_plain_forward(tmp_path: Path) -> None:
     def nll(ids: tuple[int, ...], given: int) -> float:
         tokens = torch.tensor([ids])
         with torch.no_grad():
-            losses = F.cross_entropy(model.model.hf(tokens).logits[0, :-1], tokens[0, 1:], reduction="none")
+            losses = F.cross_entropy(model.hf(tokens).logits[0, :-1], tokens[0, 1:], reduction="none")
         return float(losses[given - 1 :].double().sum())
 
     correct = (0, *TOKENIZER("The cat sat on the mat.", add_special_tokens=False)["input_ids"])

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from trajlab.models.llama import LlamaConfig, LlamaModel, export_hf, import_hf, parameter_count
+from trajlab.checkpoints.convert import export_hf, import_hf
+from trajlab.models.llama import LlamaConfig, LlamaModel, parameter_count
 
 SMALL = {"vocab_size": 64, "width": 32, "layers": 2, "heads": 4, "hidden": 48, "context": 24}
 VARIANTS = [

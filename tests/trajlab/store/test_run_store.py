@@ -1,17 +1,18 @@
 """The run store."""
 
+import json
 import threading
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 
 from trajlab.errors import UserError
 from trajlab.files import publish
 from trajlab.protocols import Interval
-from trajlab.store.run_store import RunStore, differing_keys
+from trajlab.store.layout import FORMAT
+from trajlab.store.run_store import RunStore
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_a_part_carries_who_and_where_and_is_replaced_when_written_again(store: 
 def test_rewind_takes_back_what_lies_beyond(store: RunStore) -> None:
     for i in range(4):
         store.write("intervals", at(i), pa.table({"loss": [0.0]}))
-        store.save_snapshot(at(i), {"w": torch.ones(2)}, {})
+        store.save_snapshot(at(i), lambda path: path.touch())
     store.rewind(1, 128)
     assert sorted(p.stem for p in store.folder.glob("metrics/*/*")) == ["part-00000", "part-00001"]
     assert len(list(store.folder.glob("snapshots/*"))) == 2
@@ -66,8 +67,38 @@ def test_status(store: RunStore) -> None:
         store.status({"a": 1, "b": {"c": 3}})
 
 
-def test_differing_keys_sees_what_only_one_side_has() -> None:
-    assert differing_keys({"a": 1}, {"a": 1, "b": {"c": 0}}) == [("b.c", None, 0)]
+def test_a_store_is_opened_by_its_folder_and_keeps_its_identity(store: RunStore) -> None:
+    store.update_manifest(status="finished")
+    opened = RunStore.open(store.folder)
+    assert (opened.experiment, opened.run, opened.seed) == ("study", "seed=3", 3)
+    assert opened.manifest() == {
+        "format": FORMAT, "experiment": "study", "run": "seed=3", "seed": 3, "status": "finished",
+    }  # fmt: skip
+    with pytest.raises(UserError, match="is no run of trajlab"):
+        RunStore.open(store.folder.parent)
+
+
+def test_a_manifest_without_a_format_is_read_and_one_of_another_is_refused(store: RunStore) -> None:
+    store.update_manifest(status="finished")
+    manifest = json.loads((store.folder / "manifest.json").read_text())
+    for entry, refused in (({}, False), ({"format": 1}, False), ({"format": 99}, True), ({"format": "new"}, True)):
+        del manifest["format"]
+        manifest |= entry
+        (store.folder / "manifest.json").write_text(json.dumps(manifest))
+        if refused:
+            with pytest.raises(UserError, match=r"manifest\.json is of format .* knows format 1"):
+                RunStore.open(store.folder)
+        else:
+            assert RunStore.open(store.folder).seed == 3
+        manifest.setdefault("format", 1)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "{}"])
+def test_a_broken_manifest_is_named(store: RunStore, content: str) -> None:
+    store.folder.mkdir()
+    (store.folder / "manifest.json").write_text(content)
+    with pytest.raises(UserError, match=r"manifest\.json (can't be read|is no manifest)"):
+        store.manifest()
 
 
 def test_one_writer_at_a_time(store: RunStore) -> None:

@@ -9,8 +9,10 @@ from safetensors.torch import load_file, save_file
 
 from tests.conftest import MICRO, run_here
 from trajlab.analysis.load import load_runs
-from trajlab.checkpoints.convert import load_snapshot
+from trajlab.checkpoints.snapshots import load_snapshot
 from trajlab.errors import UserError
+from trajlab.store.layout import MANIFEST_KEYS
+from trajlab.store.run_store import RunStore
 from trajlab.tasks.average import local_series
 
 AVERAGER = (
@@ -42,6 +44,21 @@ def test_lawa_over_snapshots_equals_lawa_along_training_in_every_table(stored):
         )
         assert len(online) > 0
         pd.testing.assert_frame_equal(online, offline, check_exact=True)
+
+
+def test_the_manifest_states_facts_so_that_no_reader_needs_our_rules(stored):
+    manifest = RunStore.open(stored).manifest()
+    assert set(manifest) <= set(MANIFEST_KEYS)
+    assert manifest["averagers"] == [
+        {
+            "name": "lawa3", "kind": "lawa", "every_tokens": 320, "start_tokens": 1, "window_snapshots": 3, "decay": None,
+            "window_tokens": 960,
+        }
+    ]  # fmt: skip
+    assert manifest["position_weighting"] == {"weighting": "none", "factor": 0.5, "first": None, "last": None}
+    assert manifest["model"]["class"] == "trajlab.models.llama.LlamaModel"
+    assert manifest["model"]["arguments"]["width"] == 16
+    assert manifest["mixtures"] is None
 
 
 def test_an_averaged_snapshot_opens_like_any_other(stored):

@@ -20,12 +20,12 @@ from tests.conftest import MICRO, ROOT, SERIES_MICRO, run_here
 from tests.series_material import byte_tokenizer, write_checkpoint, write_series
 from trajlab.analysis.load import Runs, load_runs
 from trajlab.averaging import ema, lawa
+from trajlab.averaging.over_series import SeriesAverages, needed, taken_by
 from trajlab.checkpoints.convert import write_folder
 from trajlab.checkpoints.sources import Checkpoint
 from trajlab.data.corpora import EmbeddedCorpus
 from trajlab.errors import UserError
 from trajlab.store.run_store import RunStore
-from trajlab.tasks.evaluate import SeriesAverages, _needed, taken_by
 
 STEPS = [0, 1, 2, 4]
 CONTEXT, STRIDE, DOCUMENTS = 48, 16, 3
@@ -33,7 +33,7 @@ CONTEXT, STRIDE, DOCUMENTS = 48, 16, 3
 
 def _overrides(series: Path, runs: Path) -> list[str]:
     return [
-        "task=evaluate", "model=hf_folders", "name=series", "model.name=tiny", f"runs_dir={runs}",
+        "task=evaluate", "series=hf_folders", "name=series", "model.name=tiny", f"runs_dir={runs}",
         f"model.series.pattern='{series}/step{{step}}'", "model.series.tokens_per_step=1000",
         "data.source=embedded", "data.validation.valid.windows=1", f"evaluation.documents={DOCUMENTS}",
         f"evaluation.context={CONTEXT}", f"evaluation.stride={STRIDE}", "callbacks.token_loss.probes=40",
@@ -188,11 +188,11 @@ def test_averages_are_those_of_the_weights(evaluate: Callable[..., Runs], series
 def test_each_checkpoint_is_brought_once_and_a_window_again_after_an_interruption() -> None:
     series = [Checkpoint(i, i, i, str(i)) for i in range(8)]
     averager = lawa(3, every_steps=1, start=0)
-    assert _needed(series, set(), [averager]) == series
-    assert [c.index for c in _needed(series, set(range(5)), [averager])] == [3, 4, 5, 6, 7]
-    assert [c.index for c in _needed(series, set(range(5)), [])] == [5, 6, 7]
-    assert [c.index for c in _needed(series, set(range(5)), [ema(0.5, start=0)])] == list(range(8))
-    assert _needed(series, set(range(8)), [averager]) == []
+    assert needed(series, set(), [averager]) == series
+    assert [c.index for c in needed(series, set(range(5)), [averager])] == [3, 4, 5, 6, 7]
+    assert [c.index for c in needed(series, set(range(5)), [])] == [5, 6, 7]
+    assert [c.index for c in needed(series, set(range(5)), [ema(0.5, start=0)])] == list(range(8))
+    assert needed(series, set(range(8)), [averager]) == []
     assert taken_by(lawa(3, every_steps=3), series) == [3, 6]
     averages = SeriesAverages([averager], series)
     for c in series[:4]:
@@ -251,7 +251,7 @@ def test_a_full_disk_is_said(evaluate: Callable[..., Runs], monkeypatch: pytest.
         ("evaluation.stride=49", "stride=49 is more than evaluation.context=48"),
         ("evaluation.context=65", "context=65 is more than the 64 positions"),
         ("evaluation.layout=loose", "must be one of stream, documents"),
-        ("task.backend=other", "must be one of bigbench, lm_eval"),
+        ("benchmark.backend=other", "must be one of bigbench, lm_eval"),
         ("model.dtype=float8", "must be one of float32"),
         ("model.remote_code=elsewhere", "must be 'tiny'"),
         ("model.device_map=auto", "needs the package accelerate"),
@@ -292,7 +292,7 @@ def test_a_runs_snapshots_are_a_series(micro: Callable[..., Path], tmp_path: Pat
         trained = load_runs(path)
         out = tmp_path / f"evaluated-{path.parts[-3]}"
         run_here(
-            "task=evaluate", "model=trajlab_run", "name=again", "model.name=mine", f"model.series.run='{path}'",
+            "task=evaluate", "series=trajlab_run", "name=again", "model.name=mine", f"model.series.run='{path}'",
             "data.source=embedded", "evaluation.documents=2", "evaluation.context=16", f"runs_dir={out}",
             "trainer.threads=1",
         )  # fmt: skip
@@ -303,7 +303,8 @@ def test_a_runs_snapshots_are_a_series(micro: Callable[..., Path], tmp_path: Pat
 
 
 def test_a_published_snapshot_is_the_trained_model(micro: Callable[..., Path], tmp_path: Path) -> None:
-    from trajlab.checkpoints.convert import load_snapshot, run_tokenizer
+    from trajlab.checkpoints.convert import run_tokenizer
+    from trajlab.checkpoints.snapshots import load_snapshot
 
     run = micro()
     snapshot = sorted((run / "snapshots").iterdir())[-1]

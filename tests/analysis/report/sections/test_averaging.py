@@ -19,10 +19,18 @@ def rows(
 ) -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "experiment": experiment, "run": run, "seed": seed, "variant": variant, "split": "valid",
-            "interval": range(len(loss_K)), "tokens": tokens_K, "loss": loss_K, "lr": 0.1, "seconds_train": 1.0,
+            "experiment": experiment,
+            "run": run,
+            "seed": seed,
+            "variant": variant,
+            "split": "valid",
+            "interval": range(len(loss_K)),
+            "tokens": tokens_K,
+            "loss": loss_K,
+            "lr": 0.1,
+            "seconds_train": 1.0,
         }
-    )  # fmt: skip
+    )
 
 
 def manifest(experiment: str, run: str, rate: float, final_ratio: float) -> dict:
@@ -31,9 +39,12 @@ def manifest(experiment: str, run: str, rate: float, final_ratio: float) -> dict
         "b": {"_target_": "trajlab.averaging.lawa", "k": 50, "every_tokens": 2_000},
     }
     config = {
-        "data": {"windows_per_step": 4, "context": 25}, "intervals": {"budget_tokens": 1_000_000},
-        "optimizer": {"lr": rate}, "schedule": {"final_ratio": final_ratio}, "callbacks": {"x": {"averagers": averagers}},
-    }  # fmt: skip
+        "data": {"windows_per_step": 4, "context": 25},
+        "intervals": {"budget_tokens": 1_000_000},
+        "optimizer": {"lr": rate},
+        "schedule": {"final_ratio": final_ratio},
+        "callbacks": {"x": {"averagers": averagers}},
+    }
     return {"experiment": experiment, "run": run, "status": "finished", "config": config}
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from tests.analysis.test_sequences import table as sequence_table
 from trajlab.analysis.load import Runs, load_runs
-from trajlab.analysis.report import Section, write_report
-from trajlab.analysis.report.sections import sequences, series, series_claims, task_curves, token_trends
+from trajlab.analysis.report import write_report
+from trajlab.analysis.report.section import Section
+from trajlab.analysis.report.sections import claims, sequences, series, task_curves, token_trends
 
 MODELS = {"small": 1e6, "large": 1e8}
 CHECKPOINTS = 12
@@ -158,10 +159,10 @@ def test_from_stored_files_to_the_report(tmp_path: Path) -> None:
 
 
 def test_claims_are_tried_where_models_are_compared() -> None:
-    found = series_claims.section(runs("tokens", "intervals", "tasks", "sequences"))
+    found = claims.section(runs("tokens", "intervals", "tasks", "sequences"))
     assert found is not None
     (block,) = found.blocks
     assert block.frame is not None
     assert set(block.frame["verdict"]) <= {"agrees", "disagrees", "undecided"}
-    assert series_claims.section(Runs({})) is None
-    assert series_claims.section(runs("intervals")) is None
+    assert claims.section(Runs({})) is None
+    assert claims.section(runs("intervals")) is None

@@ -94,7 +94,7 @@ def test_a_planted_gain_of_a_weighting_is_found_and_its_absence_too() -> None:
             )
             frames.append(position_rows(run, seed, shift + noise, first=39))
             manifests.append({"experiment": "e", "run": run, "seed": seed, "status": "finished",
-                              "config": {"loss": {"position_weighting": weighting}}})  # fmt: skip
+                              "config": {"loss": {"position_weighting": weighting}, "data": {"context": POSITIONS}}})  # fmt: skip
     runs = runs_of(pd.concat(frames, ignore_index=True), manifests)
     table = position_weighting.weighting_contrasts(position_weighting.final_losses(runs))
     whole = table[table["measure"] == "whole"].set_index("weighting")

@@ -1,0 +1,104 @@
+"""How many tokens, and hours, an average is earlier at a loss than its baseline. Legend: K intervals."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from trajlab.analysis.averaging_gain.curves import RUN, curve_pairs
+
+QUARTERS = (0.25, 0.5, 0.75, 1.0)
+
+
+def first_reached(tokens_K: NDArray[np.float64], loss_K: NDArray[np.float64], target: float) -> float:
+    """Tokens at which a curve is first at or below ``target``, straight between intervals; nan where it never is.
+
+    >>> first_reached(np.array([0.0, 10, 20]), np.array([4.0, 3, 1]), 2.0)
+    15.0
+    """
+    below = np.flatnonzero(loss_K <= target)
+    if not len(below):
+        return float("nan")
+    i = below[0]
+    if i == 0:
+        return float(tokens_K[0])
+    share = (loss_K[i - 1] - target) / (loss_K[i - 1] - loss_K[i])
+    return float(tokens_K[i - 1] + share * (tokens_K[i] - tokens_K[i - 1]))
+
+
+def tokens_saved(
+    intervals: pd.DataFrame, variant: str, baseline: str = "raw", targets: Sequence[float] | None = None
+) -> pd.DataFrame:
+    """A row per run × split × target: how many tokens earlier the variant is at a loss than the baseline.
+
+    ``tokens_variant``, ``tokens_baseline`` and their difference ``tokens_saved`` are nan where a curve never reaches the
+    target; ``reached`` says which did, ``before`` that the variant begins below it. ``hours_saved`` is the baseline's training time between the two. Default targets
+    of a split: the losses that every run's baseline has reached after a quarter, half, three quarters and all of its
+    tokens (the worst run's lowest), with that share in ``target_at`` **(ours)**.
+    """
+    rows = []
+    for _, frame in intervals.groupby("split"):
+        chosen = dict.fromkeys(targets, np.nan) if targets is not None else _quarter_targets(frame, baseline)
+        for keys, raw, average in curve_pairs(frame, variant, baseline):
+            for target, at in chosen.items():
+                rows.append({**keys, "variant": variant, "target_at": at, **_saving(raw, average, target)})
+    return pd.DataFrame(rows)
+
+
+def longest_gap(intervals: pd.DataFrame, variant: str, baseline: str = "raw") -> pd.DataFrame:
+    """A row per run × split: the target at which the variant is ahead by the most tokens, among those both reach.
+
+    nan where they reach none together. ``never_reached`` is the loss range below the baseline's lowest that the variant alone reaches, in nats: there the
+    saving is beyond what the run can show.
+    """
+    rows = []
+    for keys, raw, average in curve_pairs(intervals, variant, baseline):
+        levels = np.concatenate([np.minimum.accumulate(c["loss"].to_numpy(float)) for c in (raw, average)])
+        lowest = max(raw["loss"].min(), average["loss"].min())
+        # a curve that falls below an earlier minimum only later makes the gap jump just below that level
+        candidates = np.unique([*levels, *np.nextafter(levels, -np.inf)])
+        savings = [_saving(raw, average, float(level)) for level in candidates[candidates >= lowest]]
+        best = max(savings, key=lambda s: np.nan_to_num(s["tokens_saved"], nan=-np.inf))
+        ahead = max(raw["loss"].min() - average["loss"].min(), 0.0)
+        rows.append({**keys, "variant": variant, **best, "never_reached": ahead})
+    return pd.DataFrame(rows)
+
+
+def _quarter_targets(frame: pd.DataFrame, baseline: str) -> dict[float, float]:
+    """Loss by share of the run: the worst run's lowest by then."""
+    raw = frame[frame["variant"] == baseline]
+    targets = {}
+    for share in QUARTERS:
+        lowest = [
+            r.loc[r["tokens"] <= share * r["tokens"].max(), "loss"].min()
+            for _, r in raw.groupby(RUN[:-1], dropna=False)
+        ]
+        targets[float(np.max(lowest))] = share
+    return targets
+
+
+def _saving(raw: pd.DataFrame, average: pd.DataFrame, target: float) -> dict[str, Any]:
+    ours, theirs = (
+        first_reached(c["tokens"].to_numpy(float), c["loss"].to_numpy(float), target) for c in (average, raw)
+    )
+    names = {(True, True): "both", (True, False): "variant", (False, True): "baseline", (False, False): "neither"}
+    reached = names[not np.isnan(ours), not np.isnan(theirs)]
+    if average["loss"].iloc[0] <= target:  # when it would have been there is unknown: it begins below
+        ours, reached = float("nan"), "before"
+    return {
+        "target": target,
+        "tokens_baseline": theirs,
+        "tokens_variant": ours,
+        "tokens_saved": theirs - ours,
+        "hours_saved": _hours(raw, theirs) - _hours(raw, ours),
+        "reached": reached,
+    }
+
+
+def _hours(raw: pd.DataFrame, tokens: float) -> float:
+    """Training time of the baseline up to ``tokens``; nan where none was recorded."""
+    if "seconds_train" not in raw or raw["seconds_train"].isna().all() or np.isnan(tokens):
+        return float("nan")
+    return float(np.interp(tokens, raw["tokens"], raw["seconds_train"].fillna(0).cumsum()) / 3600)

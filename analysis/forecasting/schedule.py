@@ -1,0 +1,23 @@
+"""What the learning rate at the checkpoints says: where the warm-up ends, and until when the rate is stable.
+
+Shape: K checkpoints. A rate is NaN where it is not known.
+"""
+
+import numpy as np
+
+
+def after_warmup(tokens_K: np.ndarray, lr_K: np.ndarray | None) -> np.ndarray:
+    """Checkpoints with tokens, from the highest learning rate on (a mask)."""
+    if lr_K is None or not np.isfinite(lr_K).any():
+        return tokens_K > 0
+    peak = np.nanmax(lr_K)
+    first = tokens_K[np.isfinite(lr_K) & (lr_K >= peak * (1 - 1e-6))].min()
+    return (tokens_K > 0) & (tokens_K >= first)
+
+
+def stable_until(tokens_K: np.ndarray, lr_K: np.ndarray | None) -> float | None:
+    """Tokens of the last checkpoint at the highest learning rate; None where the rate never falls."""
+    if lr_K is None or not np.isfinite(lr_K).any():
+        return None
+    highest = tokens_K[lr_K >= np.nanmax(lr_K) * (1 - 1e-6)].max()
+    return float(highest) if (lr_K[tokens_K > highest] < np.nanmax(lr_K) * 0.999).any() else None

@@ -1,0 +1,68 @@
+"""A series of checkpoints in a run of trajlab: its snapshots."""
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from trajlab.checkpoints.convert import run_tokenizer, write_folder
+from trajlab.checkpoints.snapshots import snapshot_steps
+from trajlab.checkpoints.sources.disk import checked_cache, on_disk
+from trajlab.checkpoints.sources.pattern import expanded_steps
+from trajlab.checkpoints.sources.series import Checkpoint
+from trajlab.errors import UserError
+from trajlab.files import publish
+from trajlab.store.layout import snapshot_path
+
+
+class RunSeries:
+    """The snapshots of a trajlab run, each written as a folder of transformers below ``cache_dir`` while it is needed."""
+
+    def __init__(
+        self, run: str, steps: Sequence[int | str] | None = None, cache: str = "evict",
+        cache_dir: str = "~/.cache/trajlab",
+    ) -> None:  # fmt: skip
+        self.run, self.steps, self.cache = Path(run), steps, checked_cache(cache)
+        self._scratch = Path(cache_dir).expanduser() / "checkpoints" / "-".join(self.run.resolve().parts[-2:])
+
+    @property
+    def name(self) -> str:
+        """The run's folder, its last two parts."""
+        return "run:" + "/".join(self.run.resolve().parts[-2:])
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """A checkpoint a snapshot. Raises UserError where there is none."""
+        found = {step: tokens for tokens, step in snapshot_steps(self.run)}
+        if not found:
+            raise UserError(
+                f"model.series.run={self.run} has no snapshots; a run's folder holds snapshots/tokens=….safetensors"
+            )
+        wanted = expanded_steps(self.steps) if self.steps is not None else sorted(found)
+        if missing := [s for s in wanted if s not in found]:
+            raise UserError(
+                f"{self.run} has no snapshot at step {missing[0]}; it has {sorted(found)}; change model.series.steps"
+            )
+        return [Checkpoint(i, s, found[s], snapshot_path(self.run, found[s]).stem) for i, s in enumerate(wanted)]
+
+    def fetch(self, checkpoint: Checkpoint) -> Path:
+        """Model and tokenizer as a folder."""
+        folder, snapshot = self._folder(checkpoint), self._snapshot(checkpoint)
+        if not folder.is_dir():
+            encoder = run_tokenizer(self.run)
+            with on_disk(str(folder)):
+                publish(folder, lambda temporary: write_folder(snapshot, temporary, encoder))
+        return folder
+
+    def release(self, checkpoint: Checkpoint) -> None:
+        """Remove the folder; the snapshot stays."""
+        if self.cache == "evict":
+            shutil.rmtree(self._folder(checkpoint), ignore_errors=True)
+
+    def _snapshot(self, checkpoint: Checkpoint) -> Path:
+        return snapshot_path(self.run, checkpoint.tokens)
+
+    def _folder(self, checkpoint: Checkpoint) -> Path:
+        """A place that another run, or the same one trained anew, doesn't share."""
+        path = self._snapshot(checkpoint).resolve()
+        key = hashlib.blake2b(f"{path}|{path.stat().st_mtime_ns}".encode(), digest_size=8).hexdigest()
+        return self._scratch / f"{checkpoint.revision}-{key}"

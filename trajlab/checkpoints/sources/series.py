@@ -1,0 +1,67 @@
+"""What a series of checkpoints is: `Checkpoint`, the protocol `CheckpointSeries`, `prefetched`."""
+
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from trajlab.protocols import Interval
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One checkpoint of a series."""
+
+    index: int
+    """Its place in the series, from 0."""
+    step: int
+    """Optimizer steps done."""
+    tokens: int
+    """Tokens seen."""
+    revision: str
+    """Its name at the source: a revision, a folder, a snapshot."""
+
+    @property
+    def interval(self) -> Interval:
+        """The same as an interval of a run."""
+        return Interval(self.index, self.tokens, self.tokens, self.step)
+
+
+class CheckpointSeries(Protocol):
+    """Checkpoints in the order of training."""
+
+    @property
+    def name(self) -> str:
+        """What it is and where it is found, for people and for the manifest."""
+        ...
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """All of them. Raises UserError where they can't be listed."""
+        ...
+
+    def fetch(self, checkpoint: Checkpoint) -> Path:
+        """A folder in the format of transformers. Raises UserError where it can't be had."""
+        ...
+
+    def release(self, checkpoint: Checkpoint) -> None:
+        """It is no longer needed; a series may free the disk."""
+        ...
+
+
+def prefetched(series: CheckpointSeries, wanted: Sequence[Checkpoint]) -> Generator[tuple[Checkpoint, Path]]:
+    """Each checkpoint with its folder, the next one being brought meanwhile.
+
+    A checkpoint that can't be brought raises when its turn comes, after the earlier ones have been used.
+    """
+    executor = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
+    try:
+        coming: Future[Path] | None = None
+        for number, checkpoint in enumerate(wanted):
+            folder = (coming or executor.submit(series.fetch, checkpoint)).result()
+            following = wanted[number + 1] if number + 1 < len(wanted) else None
+            coming = executor.submit(series.fetch, following) if following else None
+            yield checkpoint, folder
+            series.release(checkpoint)
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,30 @@
+"""Which keys of a configuration say what a run computes, and which only where or how loudly it does so.
+
+`trajlab.store.identity` compares configurations by these two tables. Whoever adds a key that older runs lack, and that
+older runs behaved like one value of, names that value in `FORMERLY`; defaults of trajlab's own classes are found alone.
+"""
+
+from collections.abc import Mapping
+
+TECHNICAL_KEYS = (
+    "overwrite",
+    "runs_dir",
+    "run_keys",
+    "run_dir",
+    "logger",
+    "study",
+    "callbacks.progress",
+    "data.cache_dir",
+    "data.hub_timeout",
+    "model.series.cache",
+    "model.series.cache_dir",
+)
+"""A run may be resumed, or taken for finished, under other values of these keys and of all keys below them."""
+
+FORMERLY: Mapping[str, object] = {
+    "data.sample_seed": None,  # the first documents of the corpus
+    "data.window_offset": "fixed",
+    "loss.position_weighting": "none",
+    "loss.position_factor": 0.5,  # without effect while the weighting is none
+}
+"""What a run did whose stored configuration is older than the key."""
