@@ -30,8 +30,8 @@ def part_of_word(piece: str) -> str:
 def token_kinds(trend: pd.Series | ArrayLike, probes: pd.DataFrame, bins: int = 5) -> pd.DataFrame:
     """Which kinds of tokens go which way: a row per property × level × trend.
 
-    ``probes`` has a row per token, in the order of ``trend``, with any of ``frequency`` (occurrences in the training
-    text) and ``position`` (in the context), both cut at quantiles into ``bins``, and ``token`` (the tokenizer's piece), read by
+    ``probes`` has a row per token, in the order of ``trend``, with any of ``frequency`` (occurrences of the
+    id among the validation split's counted targets) and ``position`` (in the context), both cut at quantiles into ``bins``, and ``token`` (the tokenizer's piece), read by
     `part_of_word`. Columns: property, level, trend, count, share (within the level), lift (share ÷ the trend's overall
     share). Raises ValueError where rows don't match or no property is there.
     """

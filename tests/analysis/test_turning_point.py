@@ -18,7 +18,8 @@ def long(y_SK: np.ndarray) -> pd.DataFrame:
 def test_a_planted_turn_is_found_and_measured() -> None:
     curve_K = np.array([8.0, 4.0, 3.0, 2.8, 3.3, 3.9])
     turn = turning_point(long(curve_K + 0.02 * np.random.default_rng(0).standard_normal((6, 6))), *COLUMNS)
-    assert (turn.best, turn.confidence_set, turn.p) == (3, (3,), 1 / 64)
+    assert (turn.best, turn.confidence_set) == (3, (3,))
+    assert turn.p <= 0.05
     assert turn.fall == pytest.approx(5.2, abs=0.05)
     assert turn.rise == pytest.approx(1.1, abs=0.05)
     assert turn.rise_low < turn.rise < turn.rise_high

@@ -163,6 +163,6 @@ def test_claims_are_tried_where_models_are_compared() -> None:
     assert found is not None
     (block,) = found.blocks
     assert block.frame is not None
-    assert set(block.frame["verdict"]) <= {"agrees", "disagrees", "undecided"}
+    assert set(block.frame["verdict"]) <= {"supported", "contradicted", "undecided", "not testable"}
     assert claims.section(Runs({})) is None
     assert claims.section(runs("intervals")) is None
