@@ -6,6 +6,8 @@ from numpy.typing import ArrayLike
 
 from trajlab.analysis.token_trends.classes import TRENDS
 
+VALIDATION_FREQUENCY = "frequency among validation targets"
+"""What column `frequency` of table `probes` counts: the training text was never counted."""
 _MARKS = "Ġ▁Ċĉč \n\t\r"  # what stands for white space in tokenizers' pieces
 
 
@@ -54,9 +56,8 @@ def token_kinds(trend: pd.Series | ArrayLike, probes: pd.DataFrame, bins: int = 
 
 
 def _levels(probes: pd.DataFrame, bins: int) -> dict[str, pd.Series]:
-    levels = {
-        name: pd.qcut(probes[name], bins, duplicates="drop") for name in ("frequency", "position") if name in probes
-    }
+    names = {"frequency": VALIDATION_FREQUENCY, "position": "position"}
+    levels = {words: pd.qcut(probes[name], bins, duplicates="drop") for name, words in names.items() if name in probes}
     if "token" in probes and probes["token"].notna().all():
         levels["part of word"] = probes["token"].map(part_of_word)
     return levels

@@ -323,7 +323,9 @@ class TestKinds:
         probes = pd.DataFrame({"frequency": np.arange(1000), "position": np.tile(np.arange(100), 10)})
         probes["token"] = np.where(np.arange(1000) % 2 == 0, "Ġa", "b")
         table = token_kinds(trend, probes, bins=2)
-        by_frequency = table[(table["property"] == "frequency") & (table["trend"] == "upward")]["share"]
+        by_frequency = table[
+            (table["property"] == "frequency among validation targets") & (table["trend"] == "upward")
+        ]["share"]
         by_position = table[(table["property"] == "position") & (table["trend"] == "upward")]
         assert list(by_frequency) == [1, 0]
         np.testing.assert_allclose(by_position["lift"], 1, atol=0.05)

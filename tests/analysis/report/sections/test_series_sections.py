@@ -108,7 +108,7 @@ def test_token_trends_hold_shares_kinds_and_double_descent() -> None:
     assert set(shares["model"]) == set(MODELS)
     np.testing.assert_allclose(shares[["downward", "upward", "stagnated", "unclassified"]].sum(axis=1), 1)
     assert kinds_of_tokens is not None
-    assert set(kinds_of_tokens["property"]) == {"frequency", "position", "part of word"}
+    assert set(kinds_of_tokens["property"]) == {"frequency among validation targets", "position", "part of word"}
     assert descent is not None
     assert list(descent["model"]) == ["small", "large"]
     assert matched is not None
