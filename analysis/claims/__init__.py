@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 import pandas as pd
 
-from trajlab.analysis.claims import budget, trajectories
+from trajlab.analysis.claims import averaging, budget, temporal, trajectories
 from trajlab.analysis.claims.claim import Claim, design, mean_claim, not_testable
 from trajlab.analysis.claims.claim_set import ClaimSet
 from trajlab.analysis.load import Runs
@@ -30,7 +30,10 @@ __all__ = [
     "studies",
 ]
 
-OWN = {claims.study: claims for claims in (budget.CLAIMS, trajectories.CLAIMS)}
+OWN = {
+    claims.study: claims
+    for claims in (budget.CLAIMS, averaging.CLAIMS, temporal.CLAIMS, temporal.WEIGHTING, trajectories.CLAIMS)
+}
 """trajlab's own claims, by the study that they judge."""
 
 COLUMNS = [
