@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trajlab.analysis.manifests import Manifest, window_overlaps
 from trajlab.analysis.tables import FORMAT, ORDER, ORDER_OF, as_expected
 
 
@@ -94,7 +95,22 @@ def load_runs(path: Path | str, *, finished_only: bool = False) -> Runs:
     _refuse_mixed_data(manifests)
     folders = [Path(m["folder"]) for m in manifests]
     names = sorted({p.name for f in folders for p in f.glob("metrics/*") if p.is_dir()})
-    return Runs({name: _read(name, folders) for name in names}, manifests)
+    tables = {name: _read(name, folders) for name in names}
+    if "intervals" in tables:
+        tables["intervals"] = _with_overlap(tables["intervals"], manifests)
+    return Runs(tables, manifests)
+
+
+def _with_overlap(intervals: pd.DataFrame, manifests: Iterable[Manifest]) -> pd.DataFrame:
+    """With ``window_overlap``: how many validation windows in a row share text, where manifests say it."""
+    known = {
+        (m["experiment"], m["run"], split): overlap for m in manifests for split, overlap in window_overlaps(m).items()
+    }
+    if not known or not {"experiment", "run", "split"} <= set(intervals.columns):
+        return intervals
+    rows = zip(intervals["experiment"], intervals["run"], intervals["split"], strict=True)
+    overlaps = pd.array([known.get(row) for row in rows], dtype="Int64")
+    return intervals.assign(window_overlap=overlaps)
 
 
 def _manifest(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from scipy import stats
 from trajlab.analysis.statistics.grids import complete_grid, refuse_constant
 from trajlab.analysis.statistics.intervals import t_interval
 from trajlab.analysis.statistics.sums_of_squares import decompose
+from trajlab.analysis.statistics.text_errors import overlap_of, window_errors
 
 CURVE = ("experiment", "run", "seed", "variant", "split")
 """The columns that tell one curve from another; those that a frame has count."""
@@ -37,7 +38,8 @@ def stability(
     - ``delta`` loss minus the loss an interval earlier, nats
     - ``volatility`` sample sd of the last ``window`` losses, at least 2; nan at the first interval
     - ``backslide`` delta > 0
-    - ``delta_se`` standard error of delta, paired over validation windows (needs ``window_nll``, ``token_count``)
+    - ``delta_se`` standard error of delta for other text from this seed, paired over validation windows, which may share
+      text (needs ``window_nll``, ``token_count``; ``window_overlap``, where it is there, says how many windows share it)
     - ``backslide_2se`` delta > ``backslide_errors`` · delta_se; <NA> without windows
     - ``drawdown`` loss minus the lowest so far
     - ``spike`` delta > median + ``spike_deviations`` · 1.4826 · MAD of the earlier deltas, of which at least
@@ -123,18 +125,21 @@ def _spikes(delta_K: NDArray[np.float64], deviations: float, history: int) -> ND
 
 
 def _delta_errors(curve: pd.DataFrame) -> NDArray[np.float64]:
-    """√W·sd of the windows' differences in nll ÷ tokens; nan where an interval has no windows, or others."""
+    """Standard error of each change over the validation windows; nan where an interval has no windows, or others."""
     error_K = np.full(len(curve), np.nan)
     if "window_nll" not in curve or "token_count" not in curve:
         return error_K
     windows, tokens_K = curve["window_nll"].tolist(), curve["token_count"].to_numpy(float)
-    for t in range(1, len(curve)):
-        now, before = windows[t], windows[t - 1]
-        if now is None or before is None or np.size(now) != np.size(before) or np.size(now) < 2:
-            continue
-        change_W = np.asarray(now, float) - np.asarray(before, float)
-        error_K[t] = np.sqrt(len(change_W)) * change_W.std(ddof=1) / tokens_K[t]
+    pairs = [t for t in range(1, len(curve)) if _paired(windows[t], windows[t - 1])]
+    for width in {np.size(windows[t]) for t in pairs}:
+        own = [t for t in pairs if np.size(windows[t]) == width]
+        change_DW = np.stack([np.subtract(windows[t], windows[t - 1], dtype=float) for t in own])
+        error_K[own] = window_errors(change_DW, overlap_of(curve)) * width / tokens_K[own]
     return error_K
+
+
+def _paired(now: object, before: object) -> bool:
+    return now is not None and before is not None and np.size(now) == np.size(before) >= 2
 
 
 def _first_run(calm_K: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
