@@ -4,6 +4,7 @@
 """
 
 import json
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,9 @@ import pyarrow.parquet as pq
 
 from trajlab.analysis.manifests import Manifest, window_overlaps
 from trajlab.analysis.tables import FORMAT, ORDER, ORDER_OF, as_expected
+
+SHOWN = 5
+"""Unfinished runs that a warning names."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,13 @@ class Runs:
             {m["data"]["source"] + f" [{m['data']['fingerprint'][:8]}]" for m in self.manifests if "data" in m}
         )
         count = f"{len(self.manifests)} run{'s' if len(self.manifests) != 1 else ''}"
-        return f"{', '.join(sources) or 'unknown data'} · {count}"
+        going = f", {len(self.unfinished)} not finished" if self.unfinished else ""
+        return f"{', '.join(sources) or 'unknown data'} · {count}{going}"
+
+    @property
+    def unfinished(self) -> list[str]:
+        """Folders of the runs whose manifest says that they are still going or were interrupted."""
+        return [str(m.get("folder", m.get("run"))) for m in self.manifests if m.get("status", "finished") != "finished"]
 
     def entropy_floor(self, split: str) -> float | None:
         """Nats per token that no model can beat, where all runs know the same one."""
@@ -81,7 +91,7 @@ class Runs:
 
 
 def load_runs(path: Path | str, *, finished_only: bool = False) -> Runs:
-    """All runs at or below ``path``.
+    """All runs at or below ``path``; unfinished ones too, unless ``finished_only``, with a warning that names them.
 
     Raises FileNotFoundError where there is none, ValueError where a run is of a format that this version doesn't know or a
     column of another type than docs/tables.md says, and where runs of one experiment were trained on different data: their
@@ -89,7 +99,7 @@ def load_runs(path: Path | str, *, finished_only: bool = False) -> Runs:
     """
     manifests = [_manifest(m) for m in sorted(Path(path).rglob("manifest.json"))]
     if finished_only:
-        manifests = [m for m in manifests if m["status"] == "finished"]
+        manifests = [m for m in manifests if m.get("status", "finished") == "finished"]
     if not manifests:
         raise FileNotFoundError(f"{path}: no run is stored here; a run's folder holds a manifest.json")
     _refuse_mixed_data(manifests)
@@ -98,7 +108,15 @@ def load_runs(path: Path | str, *, finished_only: bool = False) -> Runs:
     tables = {name: _read(name, folders) for name in names}
     if "intervals" in tables:
         tables["intervals"] = _with_overlap(tables["intervals"], manifests)
-    return Runs(tables, manifests)
+    runs = Runs(tables, manifests)
+    if runs.unfinished:
+        count = f"{len(runs.unfinished)} of {len(manifests)} runs {'is' if len(runs.unfinished) == 1 else 'are'}"
+        warnings.warn(
+            f"{count} not finished: {', '.join(runs.unfinished[:SHOWN])}; their curves end early. finished_only=True leaves "
+            "them out",
+            stacklevel=2,
+        )
+    return runs
 
 
 def _with_overlap(intervals: pd.DataFrame, manifests: Iterable[Manifest]) -> pd.DataFrame:

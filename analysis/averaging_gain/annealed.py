@@ -20,9 +20,9 @@ def run_setups(manifests: Sequence[Manifest]) -> pd.DataFrame:
     rows = []
     for m in manifests:
         config, data = m.get("config") or {}, (m.get("config") or {}).get("data") or {}
+        seed = (config.get("seeds") or {}).get("order")
         order = [
-            config.get("seed", m.get("seed")),
-            config.get("seeds"),
+            m.get("seed") if seed is None else seed,
             data.get("window_offset"),
             data.get("sample_seed"),
         ]
@@ -30,7 +30,7 @@ def run_setups(manifests: Sequence[Manifest]) -> pd.DataFrame:
             {
                 "experiment": m["experiment"],
                 "run": m["run"],
-                "data": (m.get("data") or {}).get("fingerprint"),
+                "data": str((m.get("data") or {}).get("fingerprint")),
                 "architecture": json.dumps(config.get("model"), sort_keys=True, default=str),
                 "batch": (data.get("windows_per_step") or 0) * (data.get("context") or 0),
                 "order": json.dumps(order, default=str),
