@@ -5,6 +5,8 @@ import sys
 import warnings
 from pathlib import Path
 
+from trajlab.analysis.forecasting.command import add_contest, add_register
+
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line. A mistake ends with one message and exit code 1."""
@@ -14,6 +16,8 @@ def main(arguments: list[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     _add_report(commands)
     _add_calibrate(commands)
+    add_contest(commands)
+    add_register(commands)
     options = parser.parse_args(arguments)
     try:
         options.do(options)

@@ -6,7 +6,7 @@
 import json
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trajlab.analysis.manifests import Manifest, window_overlaps
 from trajlab.analysis.tables import COLUMNS, FORMAT, ORDER, ORDER_OF, as_expected
+
+SHOWN = 5
+"""Unfinished runs that a warning names."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,13 @@ class Runs:
             {m["data"]["source"] + f" [{m['data']['fingerprint'][:8]}]" for m in self.manifests if "data" in m}
         )
         count = f"{len(self.manifests)} run{'s' if len(self.manifests) != 1 else ''}"
-        return f"{', '.join(sources) or 'unknown data'} · {count}"
+        going = f", {len(self.unfinished)} not finished" if self.unfinished else ""
+        return f"{', '.join(sources) or 'unknown data'} · {count}{going}"
+
+    @property
+    def unfinished(self) -> list[str]:
+        """Folders of the runs whose manifest says that they are still going or were interrupted."""
+        return [str(m.get("folder", m.get("run"))) for m in self.manifests if m.get("status", "finished") != "finished"]
 
     def entropy_floor(self, split: str) -> float | None:
         """Nats per token that no model can beat, where all runs know the same one."""
@@ -86,6 +96,8 @@ class Runs:
 def load_runs(path: Path | str, *, finished_only: bool = False) -> Runs:
     """All runs at or below ``path`` that can be read; a warning, and a line in `Runs.problems`, names each that can't.
 
+    Unfinished runs are among them, unless ``finished_only``, with a warning that names them.
+
     A run can't be read where its manifest is broken or of a format that this version doesn't know, and where a part of a
     table is broken or has a column of another type than docs/tables.md says. Raises FileNotFoundError where there is no run
     at all, ValueError where none can be read, and where runs of one experiment were trained on different data: their curves
@@ -95,7 +107,7 @@ def load_runs(path: Path | str, *, finished_only: bool = False) -> Runs:
     for file in _manifest_files(Path(path)):
         try:
             manifest = _manifest(file)
-            if finished_only and manifest["status"] != "finished":
+            if finished_only and manifest.get("status", "finished") != "finished":
                 continue
             parts = _tables(file.parent)
         except ValueError as e:
@@ -111,7 +123,34 @@ def load_runs(path: Path | str, *, finished_only: bool = False) -> Runs:
     _refuse_mixed_data(manifests)
     names = sorted({name for parts in tables for name in parts})
     frames = {name: _frame(name, [p for parts in tables for p in parts.get(name, [])]) for name in names}
-    return Runs(frames, manifests, problems)
+    if "intervals" in frames:
+        frames["intervals"] = _with_overlap(frames["intervals"], manifests)
+    runs = Runs(frames, manifests, problems)
+    _warn_of_unfinished(runs)
+    return runs
+
+
+def _warn_of_unfinished(runs: Runs) -> None:
+    if not runs.unfinished:
+        return
+    count = f"{len(runs.unfinished)} of {len(runs.manifests)} runs {'is' if len(runs.unfinished) == 1 else 'are'}"
+    warnings.warn(
+        f"{count} not finished: {', '.join(runs.unfinished[:SHOWN])}; their curves end early. finished_only=True leaves "
+        "them out",
+        stacklevel=3,
+    )
+
+
+def _with_overlap(intervals: pd.DataFrame, manifests: Iterable[Manifest]) -> pd.DataFrame:
+    """With ``window_overlap``: how many validation windows in a row share text, where manifests say it."""
+    known = {
+        (m["experiment"], m["run"], split): overlap for m in manifests for split, overlap in window_overlaps(m).items()
+    }
+    if not known or not {"experiment", "run", "split"} <= set(intervals.columns):
+        return intervals
+    rows = zip(intervals["experiment"], intervals["run"], intervals["split"], strict=True)
+    overlaps = pd.array([known.get(row) for row in rows], dtype="Int64")
+    return intervals.assign(window_overlap=overlaps)
 
 
 def _manifest_files(root: Path) -> list[Path]:

@@ -43,7 +43,10 @@ def test_a_folder_of_experiments(tmp_path: Path) -> None:
 def test_unfinished_runs_can_be_left_out(tmp_path: Path) -> None:
     write_run(tmp_path, "a", "seed=0")
     write_run(tmp_path, "a", "seed=1", status="running")
-    assert len(load_runs(tmp_path).manifests) == 2
+    with pytest.warns(UserWarning, match="1 of 2 runs is not finished.*seed=1.*finished_only"):
+        runs = load_runs(tmp_path)
+    assert len(runs.manifests) == 2
+    assert runs.caption.endswith("2 runs, 1 not finished")
     assert len(load_runs(tmp_path, finished_only=True).manifests) == 1
 
 
