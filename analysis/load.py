@@ -202,7 +202,7 @@ def _part(table: str, path: Path) -> pa.Table:
     except (ValueError, OSError) as e:
         raise ValueError(f"{path}: {str(e).splitlines()[0]}") from e
     known = COLUMNS.get(table, {})
-    needed = [] if not known else WHOSE + WHICH if "variant" in known else WHOSE
+    needed: tuple[str, ...] = () if not known else WHOSE + WHICH if "variant" in known else WHOSE
     if absent := [column for column in needed if column not in rows.column_names]:
         raise ValueError(f"{path}: it lacks the column {absent[0]}; restore it, or remove the run's folder")
     return rows
