@@ -175,8 +175,8 @@ def _manifest(path: Path) -> dict[str, Any]:
     return {**manifest, "folder": str(path.parent)}
 
 
-IDENTIFYING = ("experiment", "run", "variant", "split")
-"""Without those of these columns that a table has, nobody knows whose its rows are."""
+WHOSE, WHICH = ("experiment", "run"), ("variant", "split")
+"""Without these columns nobody knows whose rows a part holds; losses also need which weights on which split."""
 PART = re.compile(r"part-\d{5,}(\..+)?\.parquet")
 """The parts of a table, as `trajlab.store.layout` names them; whatever else lies in a table's folder is nobody's."""
 
@@ -201,7 +201,8 @@ def _part(table: str, path: Path) -> pa.Table:
         rows = as_expected(table, pq.read_table(path, partitioning=None))
     except (ValueError, OSError) as e:
         raise ValueError(f"{path}: {str(e).splitlines()[0]}") from e
-    needed = [column for column in IDENTIFYING if column in COLUMNS.get(table, {})]
+    known = COLUMNS.get(table, {})
+    needed: tuple[str, ...] = () if not known else WHOSE + WHICH if "variant" in known else WHOSE
     if absent := [column for column in needed if column not in rows.column_names]:
         raise ValueError(f"{path}: it lacks the column {absent[0]}; restore it, or remove the run's folder")
     return rows
