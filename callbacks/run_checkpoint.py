@@ -5,11 +5,13 @@ from typing import Any
 import lightning as L
 import torch
 
+from trajlab import interruption
 from trajlab.evaluation.context import RunCallback
 
 
 class RunCheckpoint(RunCallback):
-    """Saves ``checkpoints/last.ckpt`` at every due mark, after all other callbacks have written their rows.
+    """Saves ``checkpoints/last.ckpt`` at every due mark, after all other callbacks have written their rows, and where a
+    signal asks the run to stop.
 
     It must stand last among the callbacks (its ``order`` sees to it): a checkpoint promises that everything up to
     its interval is in the store.
@@ -30,8 +32,10 @@ class RunCheckpoint(RunCallback):
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Save if it is time."""
         step = trainer.global_step
-        if self.run.due(step) is not None or (self.every_steps and step % self.every_steps == 0):
+        regular = self.run.due(step) is not None or (self.every_steps and step % self.every_steps == 0)
+        if regular or interruption.asked():
             self.run.store.save_checkpoint(lambda path: trainer.save_checkpoint(path))
+            self.run.latest.saved_step = step
 
     def state_dict(self) -> dict[str, Any]:
         """The state of the global generator."""
