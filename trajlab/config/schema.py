@@ -18,6 +18,7 @@ STUDIES = ("budget", "averaging", "temporal", "position_weighting", "trajectorie
 LAYOUTS = ("stream", "documents")
 BACKENDS = ("bigbench", "lm_eval")
 TOKENIZERS = ("bpe", "bytes")
+ON_NONFINITE = ("stop", "skip")
 SCHEMES = ("lawa", "ema", "uniform", "merge")
 POSITION_WEIGHTINGS = {"none": (0.0, 0.0), "head": (0.0, 0.1), "body": (0.1, 0.9), "tail": (0.9, 1.0)}
 """The share of the context, from and to, whose training loss is scaled (arXiv 2404.17785)."""
@@ -134,6 +135,9 @@ class TrainerConfig:
     evaluation_batch_windows: int = at_least(1)
     gradient_clip: float | None = at_least(0)
     compile: bool
+    on_nonfinite: str = one_of(ON_NONFINITE, "stop")
+    """What follows a training loss or gradient norm that is not finite: stop (the run ends as diverged) or skip (that
+    step's update is left out and the run goes on)."""
 
 
 @dataclass(frozen=True, kw_only=True)
