@@ -23,6 +23,8 @@ class Runs:
     tables: dict[str, pd.DataFrame]
     manifests: list[dict[str, Any]] = field(default_factory=list)
     """One a run: status, configuration, data, parameters, versions; with ``folder``."""
+    diverged: list[str] = field(default_factory=list)
+    """``experiment/run`` of the runs that diverged and are left out of tables and manifests."""
 
     def table(self, name: str) -> pd.DataFrame:
         """A table by name, plug-ins' ones too."""
@@ -62,7 +64,7 @@ class Runs:
                     frame = frame[frame[column] == value]
             tables[name] = frame.reset_index(drop=True)
         manifests = [m for m in self.manifests if all(m.get(k, v) == v for k, v in values.items())]
-        return Runs(tables, manifests)
+        return Runs(tables, manifests, self.diverged)
 
     @property
     def caption(self) -> str:
@@ -71,7 +73,8 @@ class Runs:
             {m["data"]["source"] + f" [{m['data']['fingerprint'][:8]}]" for m in self.manifests if "data" in m}
         )
         count = f"{len(self.manifests)} run{'s' if len(self.manifests) != 1 else ''}"
-        return f"{', '.join(sources) or 'unknown data'} · {count}"
+        without = f" · left out, since diverged: {', '.join(self.diverged)}" if self.diverged else ""
+        return f"{', '.join(sources) or 'unknown data'} · {count}{without}"
 
     def entropy_floor(self, split: str) -> float | None:
         """Nats per token that no model can beat, where all runs know the same one."""
@@ -79,8 +82,8 @@ class Runs:
         return floors.pop() if len(floors) == 1 else None
 
 
-def load_runs(path: Path | str, *, finished_only: bool = False) -> Runs:
-    """All runs at or below ``path``.
+def load_runs(path: Path | str, *, finished_only: bool = False, diverged: bool = False) -> Runs:
+    """All runs at or below ``path``; those that diverged only with ``diverged``, since a mean over them means nothing.
 
     Raises FileNotFoundError where there is none, ValueError where a run is of a format that this version doesn't know or a
     column of another type than docs/tables.md says, and where runs of one experiment were trained on different data: their
@@ -89,12 +92,17 @@ def load_runs(path: Path | str, *, finished_only: bool = False) -> Runs:
     manifests = [_manifest(m) for m in sorted(Path(path).rglob("manifest.json"))]
     if finished_only:
         manifests = [m for m in manifests if m["status"] == "finished"]
+    lost = [m for m in manifests if m["status"] == "diverged" and not diverged]
+    manifests = [m for m in manifests if m not in lost]
+    if lost and not manifests:
+        raise FileNotFoundError(f"{path}: every run stored here has diverged; load_runs(…, diverged=True) reads them")
     if not manifests:
         raise FileNotFoundError(f"{path}: no run is stored here; a run's folder holds a manifest.json")
     _refuse_mixed_data(manifests)
     folders = [Path(m["folder"]) for m in manifests]
     names = sorted({p.name for f in folders for p in f.glob("metrics/*") if p.is_dir()})
-    return Runs({name: _read(name, folders) for name in names}, manifests)
+    left_out = [f"{m['experiment']}/{m['run']}" for m in lost]
+    return Runs({name: _read(name, folders) for name in names}, manifests, left_out)
 
 
 def _manifest(path: Path) -> dict[str, Any]:

@@ -96,3 +96,14 @@ def test_probes_stay_in_their_order_and_tables_of_plug_ins_are_read(tmp_path: Pa
     runs = load_runs(tmp_path)
     assert runs.table("probes")["probe"].tolist() == [0, 1, 2]
     assert runs.table("mine")["anything"].tolist() == [True]
+
+
+def test_a_diverged_seed_is_named_and_takes_no_other_seed_with_it(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_run(tmp_path, "a", f"seed={seed}", status="diverged" if seed == 1 else "finished")
+    runs = load_runs(tmp_path)
+    assert set(runs.intervals["run"]) == {"seed=0", "seed=2"}
+    assert runs.caption.endswith("2 runs · left out, since diverged: a/seed=1")
+    assert set(load_runs(tmp_path, diverged=True).intervals["run"]) == {"seed=0", "seed=1", "seed=2"}
+    with pytest.raises(FileNotFoundError, match="every run stored here has diverged"):
+        load_runs(tmp_path / "a" / "seed=1")

@@ -78,7 +78,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run_as_diverged(
     folder = micro(_nan([12], value))
     assert _status(folder) == "diverged"
     assert "DIVERGED at 832 of 1,920 tokens (step 13" in capsys.readouterr().err
-    runs = load_runs(folder)
+    runs = load_runs(folder, diverged=True)
     assert runs.steps["step"].tolist() == list(range(1, 14))
     assert not np.isfinite(runs.steps["grad_norm"].iloc[-1])
     assert np.isfinite(runs.steps["grad_norm"].iloc[:-1]).all()
