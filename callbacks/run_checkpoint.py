@@ -20,6 +20,8 @@ class RunCheckpoint(RunCallback):
     order = 100
 
     def __init__(self, every_steps: int | None = None) -> None:
+        if every_steps is not None and every_steps < 1:
+            raise ValueError(f"every_steps={every_steps} must be at least 1, or null")
         self.every_steps = every_steps
         """Save also after every n-th step, for intervals of hours."""
         self._generator_state: torch.Tensor | None = None

@@ -23,6 +23,7 @@ from trajlab.errors import UserError
 from trajlab.evaluation.context import RunContext
 from trajlab.evaluation.engine import EvaluationEngine
 from trajlab.evaluation.intervals import TokenSchedule, token_schedule
+from trajlab.evaluation.members import member_problems
 from trajlab.rng import seed_of
 from trajlab.store.manifest import manifest_entries, now, refuse_other_data
 from trajlab.store.run_store import RunStore
@@ -57,7 +58,8 @@ def training_problems(config: DictConfig) -> Callable[[TrainConfig], list[str]]:
             *refusals(lambda: token_schedule(c.intervals, c.tokens_per_step)),
             *refusals(lambda: build(config.schedule, "schedule")),
             *tokenizer.problems(c.tokenizer),
-            *trial.nodes_problems(config.callbacks, "callbacks"),
+            *member_problems(config.callbacks),
+            *trial.device_problems(c.trainer.accelerator, c.trainer.precision),
             *trial.optimizer_problems(config.optimizer),
             *trial.model_problems(config.model, c.tokenizer.vocab_size),
         ]
