@@ -15,7 +15,9 @@ def main() -> None:
 
             run_line(sys.argv)
     except interruption.Interrupted as e:
-        print(f"trajlab: stopped by {e}. To go on, write the same command again:\n  {asked}", file=sys.stderr, flush=True)
+        print(
+            f"trajlab: stopped by {e}. To go on, write the same command again:\n  {asked}", file=sys.stderr, flush=True
+        )
         sys.exit(e.exit_code)
 
 

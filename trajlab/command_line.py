@@ -1,16 +1,22 @@
 """The command line: span syntax, then Hydra. Nothing heavy is imported before a config is composed."""
 
+import os
 import re
 import sys
+import traceback
 
 import hydra
+from hydra import compose, initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from trajlab import interruption
+from trajlab.errors import UserError, did_you_mean
 
 SPAN = re.compile(r"(-?\d+)\.\.(-?\d+)")
+MOST_RUNS = 10_000
 MULTIRUN = ("-m", "--multirun")
 SERIES = ("hf", "hf_folders", "opt", "pythia", "trajlab_run")
 BENCHMARK_KEYS = ("tasks", "backend", "shots", "limit")
@@ -38,6 +44,10 @@ def _expanded(item: str, override: str) -> str:
     low, high = int(match[1]), int(match[2])
     if high < low:
         raise CommandLineError(f"{override}: the span {item} is empty; write it upwards, {high}..{low}")
+    if high - low >= MOST_RUNS:
+        raise CommandLineError(
+            f"{override}: the span {item} names {high - low + 1:,} runs; at most {MOST_RUNS:,} are made at once"
+        )
     return ",".join(str(i) for i in range(low, high + 1))
 
 
@@ -97,4 +107,65 @@ def run_line(argv: list[str]) -> None:
         argv[1:] = command_line(argv[1:])
     except CommandLineError as e:
         sys.exit(f"trajlab: {e}")
-    job()
+    if os.environ.get("HYDRA_FULL_ERROR", "0") not in ("0", ""):
+        job()
+        return
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves exceptions to us; its own answer is up to 49 lines long
+    try:
+        job()
+    except Exception as e:
+        if (told := explained(e, argv[1:])) is None:
+            raise
+        sys.exit(f"trajlab: {told}")
+    finally:
+        del os.environ["HYDRA_FULL_ERROR"]
+
+
+def explained(error: Exception, overrides: list[str]) -> str | None:
+    """A mistake of the person at the keyboard, or of their machine, in words; None for a fault of the program."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        options = list(error.options or ())
+        known = f"; there are {', '.join(options)}" if options else ""
+        return f"{error.missing_cfg_file}: {group or 'configuration'} has no such choice{did_you_mean(choice, options)}{known}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override} can't be read as KEY=VALUE ({_one_line(error)}); quote what has =, comma or brackets in it"
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return _one_line(error) + _suggestion(str(error), overrides)
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}; make it readable, writable or roomier, and write the same command again"
+    last = list(traceback.walk_tb(error.__traceback__))[-1][0].f_globals.get("__name__", "")
+    return _one_line(error) if last.startswith(("hydra.", "omegaconf.")) else None
+
+
+def _one_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _suggestion(message: str, overrides: list[str]) -> str:
+    """ ", did you mean optimizer.lr?" for a key that the configuration lacks."""
+    named = re.search(r"override '([^']+)'", message) or re.search(
+        r"Could not append value to config|'([^']+)'", message
+    )
+    if not named or not named[1]:
+        return ""
+    kept = [o for o in overrides if not o.startswith("-") and not o.lstrip("+~").startswith(named[1])]
+    try:
+        with initialize_config_module("trajlab.conf", version_base="1.3"):
+            config = compose("config", overrides=[o for o in kept if "," not in o])
+    except Exception:
+        return ""
+    return did_you_mean(named[1], _keys(config))
+
+
+def _keys(config: DictConfig, prefix: str = "") -> list[str]:
+    keys = []
+    for name, child in config.items_ex(resolve=False):
+        keys.append(f"{prefix}{name}")
+        if isinstance(child, DictConfig) and not child._is_none() and not child._is_interpolation():
+            keys += _keys(child, f"{prefix}{name}.")
+    return keys

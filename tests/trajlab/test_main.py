@@ -192,7 +192,14 @@ def _stopped(arguments: list[str], number: signal.Signals, sign: str) -> tuple[i
 
 
 def test_sigterm_saves_and_ends_the_whole_sweep_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    arguments = [*MICRO, f"runs_dir={tmp_path}", "seed=0..1", "-m", "intervals.budget_tokens=64000", "data.unique_tokens=null"]
+    arguments = [
+        *MICRO,
+        f"runs_dir={tmp_path}",
+        "seed=0..1",
+        "-m",
+        "intervals.budget_tokens=64000",
+        "data.unique_tokens=null",
+    ]
     code, said = _stopped(arguments, signal.SIGTERM, "64,000 tokens (")
     assert code == 143
     assert "interrupted; saved at" in said

@@ -226,7 +226,9 @@ class HubCorpus:
         )
         if self.sample_seed is not None and not self.offline:
             rows = rows.shuffle(seed=self.sample_seed, buffer_size=SHUFFLE_BUFFER)
-        return (_text(row[self.text_column], f"{self.repo}, row {i:,}", self.text_column) for i, row in enumerate(rows, 1))
+        return (
+            _text(row[self.text_column], f"{self.repo}, row {i:,}", self.text_column) for i, row in enumerate(rows, 1)
+        )
 
 
 def resolve(
@@ -367,7 +369,9 @@ def _text(value: object, where: str, column: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError as e:
-        raise UserError(f"{where}: {column!r} holds half a character ({e.reason}); repair the row or take it out") from e
+        raise UserError(
+            f"{where}: {column!r} holds half a character ({e.reason}); repair the row or take it out"
+        ) from e
     if len(value) > LONGEST_WORD and (word := re.search(rf"\S{{{LONGEST_WORD},}}", value)):
         raise UserError(
             f"{where}: {len(word[0]):,} characters without white space, from character {word.start():,} on, are no text "
@@ -383,7 +387,9 @@ def _readable(read: Callable[[Path, str], Iterator[str]], path: Path, column: st
     try:
         yield from read(path, column)
     except UnicodeDecodeError as e:
-        hint = "it looks like UTF-16" if e.object[:2] in (b"\xff\xfe", b"\xfe\xff") else f"byte {e.object[e.start]:#04x}"
+        hint = (
+            "it looks like UTF-16" if e.object[:2] in (b"\xff\xfe", b"\xfe\xff") else f"byte {e.object[e.start]:#04x}"
+        )
         raise UserError(f"{path} is not in UTF-8 ({hint}); convert it, e.g. with iconv -t UTF-8") from e
     except (pa.ArrowException, OSError) as e:
         raise UserError(f"{path} can't be read ({' '.join(str(e).split())[:200]}); write it again") from e

@@ -49,7 +49,10 @@ def _encoded(corpus: Corpus, split: str, tokenizer: Tokenizer) -> Iterator[np.nd
     while some := list(islice(pieces, 64)):
         encodings = tokenizer.encode_batch_fast([piece for piece, _ in some], add_special_tokens=False)
         yield np.concatenate(
-            [np.array([*e.ids, end] if last else e.ids, dtype=DTYPE) for e, (_, last) in zip(encodings, some, strict=True)]
+            [
+                np.array([*e.ids, end] if last else e.ids, dtype=DTYPE)
+                for e, (_, last) in zip(encodings, some, strict=True)
+            ]
         )
 
 

@@ -32,7 +32,9 @@ def test_all_shards_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> No
 
 def test_parquet_shards_without_a_validation_part_are_split_as_one(tmp_path: Path) -> None:
     for i in range(2):
-        pq.write_table(pa.table({"text": [f"story {i} {j}" for j in range(50)]}), tmp_path / f"train-0000{i}-of-00002.parquet")
+        pq.write_table(
+            pa.table({"text": [f"story {i} {j}" for j in range(50)]}), tmp_path / f"train-0000{i}-of-00002.parquet"
+        )
     corpus = PathCorpus(tmp_path, validation_fraction=0.2)
     train, valid = (list(corpus.documents(s)) for s in ("train", "validation"))
     assert len(train) + len(valid) == 100
