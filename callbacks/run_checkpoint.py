@@ -6,6 +6,8 @@ import lightning as L
 import torch
 
 from trajlab import interruption
+from trajlab.checkpoints.resume import not_plain_state
+from trajlab.errors import UserError
 from trajlab.evaluation.context import RunCallback
 
 
@@ -38,6 +40,15 @@ class RunCheckpoint(RunCallback):
         if regular or interruption.asked():
             self.run.store.save_checkpoint(lambda path: trainer.save_checkpoint(path))
             self.run.latest.saved_step = step
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Refuse a state that a resumed run could only read by running code."""
+        for name in ("callbacks", "optimizer_states", "lr_schedulers"):
+            if found := not_plain_state(checkpoint.get(name), name):
+                raise UserError(
+                    f"{found} can't go into a checkpoint: state_dict() may return tensors, numbers, texts, lists and "
+                    "dictionaries alone"
+                )
 
     def state_dict(self) -> dict[str, Any]:
         """The state of the global generator."""

@@ -45,8 +45,10 @@ def build_trainer(config: DictConfig, checked: TrainConfig, schedule: TokenSched
     """Lightning's trainer with the run's members bound, evaluation among them, in the order that they ask for."""
     members = build_members(config.callbacks, context)
     own = [EvaluationDriver(members), StopOnSignal(), StopOnDivergence(checked.trainer.on_nonfinite)]
-    callbacks: list[L.Callback] = [*(member.bind(context) for member in own), *members.hooks]
-    callbacks.sort(key=lambda c: getattr(c, "order", 0))
+    drivers: list[L.Callback] = [member.bind(context) for member in own]
+    # what offers other weights is up to date before they are evaluated, where nobody asks for another order
+    ready, others = ([h for h in members.hooks if (h in members.averagers) is offers] for offers in (True, False))
+    callbacks = sorted([*ready, *drivers, *others], key=lambda c: getattr(c, "order", 0))
     loggers = [build(node, f"logger.{name}") for name, node in config.logger.items() if node]
     _quiet_lightning()
     t = checked.trainer
