@@ -135,7 +135,7 @@ def explained(error: Exception, overrides: list[str]) -> str | None:
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _one_line(error) + _suggestion(str(error), overrides)
     if isinstance(error, OSError) and error.strerror:
-        where = f"{error.filename}: " if error.filename else ""
+        where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
         return f"{where}{error.strerror}; make it readable, writable or roomier, and write the same command again"
     last = list(traceback.walk_tb(error.__traceback__))[-1][0].f_globals.get("__name__", "")
     return _one_line(error) if last.startswith(("hydra.", "omegaconf.")) else None
@@ -165,7 +165,7 @@ def _suggestion(message: str, overrides: list[str]) -> str:
 def _keys(config: DictConfig, prefix: str = "") -> list[str]:
     keys = []
     for name, child in config.items_ex(resolve=False):
-        keys.append(f"{prefix}{name}")
+        keys.append(f"{prefix}{name!s}")
         if isinstance(child, DictConfig) and not child._is_none() and not child._is_interpolation():
-            keys += _keys(child, f"{prefix}{name}.")
+            keys += _keys(child, f"{prefix}{name!s}.")
     return keys
