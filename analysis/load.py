@@ -31,6 +31,8 @@ class Runs:
     """One a run: status, configuration, data, parameters, versions; with ``folder``."""
     problems: list[str] = field(default_factory=list)
     """A sentence for each run that lies there too and can't be read."""
+    diverged: list[str] = field(default_factory=list)
+    """``experiment/run`` of the runs that diverged and are left out of tables and manifests."""
 
     def table(self, name: str) -> pd.DataFrame:
         """A table by name, plug-ins' ones too."""
@@ -70,7 +72,7 @@ class Runs:
                     frame = frame[frame[column] == value]
             tables[name] = frame.reset_index(drop=True)
         manifests = [m for m in self.manifests if all(m.get(k, v) == v for k, v in values.items())]
-        return Runs(tables, manifests, self.problems)
+        return Runs(tables, manifests, self.problems, self.diverged)
 
     @property
     def caption(self) -> str:
@@ -80,7 +82,8 @@ class Runs:
         )
         count = f"{len(self.manifests)} run{'s' if len(self.manifests) != 1 else ''}"
         going = f", {len(self.unfinished)} not finished" if self.unfinished else ""
-        return f"{', '.join(sources) or 'unknown data'} · {count}{going}"
+        without = f" · left out, since diverged: {', '.join(self.diverged)}" if self.diverged else ""
+        return f"{', '.join(sources) or 'unknown data'} · {count}{going}{without}"
 
     @property
     def unfinished(self) -> list[str]:
@@ -93,9 +96,10 @@ class Runs:
         return floors.pop() if len(floors) == 1 else None
 
 
-def load_runs(path: Path | str, *, finished_only: bool = False) -> Runs:
+def load_runs(path: Path | str, *, finished_only: bool = False, diverged: bool = False) -> Runs:
     """All runs at or below ``path`` that can be read; a warning, and a line in `Runs.problems`, names each that can't.
 
+    Runs that diverged are left out and named in `Runs.diverged`, unless ``diverged``: a mean over them means nothing.
     Unfinished runs are among them, unless ``finished_only``, with a warning that names them.
 
     A run can't be read where its manifest is broken or of a format that this version doesn't know, and where a part of a
@@ -103,11 +107,14 @@ def load_runs(path: Path | str, *, finished_only: bool = False) -> Runs:
     at all, ValueError where none can be read, and where runs of one experiment were trained on different data: their curves
     must not be pooled.
     """
-    manifests, tables, problems = [], [], []
+    manifests, tables, problems, lost = [], [], [], []
     for file in _manifest_files(Path(path)):
         try:
             manifest = _manifest(file)
             if finished_only and manifest.get("status", "finished") != "finished":
+                continue
+            if manifest.get("status") == "diverged" and not diverged:
+                lost.append(f"{manifest['experiment']}/{manifest['run']}")
                 continue
             parts = _tables(file.parent)
         except ValueError as e:
@@ -117,6 +124,10 @@ def load_runs(path: Path | str, *, finished_only: bool = False) -> Runs:
         manifests.append(manifest)
         tables.append(parts)
     if not manifests:
+        if lost:
+            raise FileNotFoundError(
+                f"{path}: every run stored here has diverged; load_runs(…, diverged=True) reads them"
+            )
         if problems:
             raise ValueError("\n".join(problems))
         raise FileNotFoundError(f"{path}: no run is stored here; a run's folder holds a manifest.json")
@@ -125,7 +136,7 @@ def load_runs(path: Path | str, *, finished_only: bool = False) -> Runs:
     frames = {name: _frame(name, [p for parts in tables for p in parts.get(name, [])]) for name in names}
     if "intervals" in frames:
         frames["intervals"] = _with_overlap(frames["intervals"], manifests)
-    runs = Runs(frames, manifests, problems)
+    runs = Runs(frames, manifests, problems, lost)
     _warn_of_unfinished(runs)
     return runs
 
