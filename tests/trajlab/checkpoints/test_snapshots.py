@@ -14,6 +14,7 @@ from trajlab.analysis.load import load_runs
 from trajlab.checkpoints.snapshots import description, load_snapshot, write_snapshot
 from trajlab.checkpoints.weights import distinct_tensors, read_metadata, write_weights
 from trajlab.errors import UserError
+from trajlab.evaluation.checkpoint_model import CheckpointModel
 from trajlab.models.llama import LlamaModel
 from trajlab.protocols import Interval
 from trajlab.store.layout import snapshots
