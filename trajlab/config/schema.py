@@ -178,6 +178,17 @@ class LossConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SeedsConfig:
+    """Separate seeds, to tell where the spread between runs comes from; None: the run's ``seed``."""
+
+    init: int | None = at_least(0, None)
+    """The initial weights."""
+    order: int | None = at_least(0, None)
+    """The order of the windows, and where they are cut."""
+    dropout: int | None = at_least(0, None)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PrepareConfig:
     """``task=prepare``."""
 
@@ -207,6 +218,13 @@ class TrainConfig:
     logger: DictConfig
     study: str | None = one_of(STUDIES, None)
     """What study the run is a part of; None: of none, so no published claim is judged by it."""
+
+    seeds: SeedsConfig = field(default_factory=SeedsConfig)
+
+    def seed_for(self, purpose: str) -> int:
+        """The seed of ``init``, ``order`` or ``dropout``."""
+        own: int | None = getattr(self.seeds, purpose)
+        return self.seed if own is None else own
 
     @property
     def tokens_per_step(self) -> int:

@@ -81,7 +81,10 @@ def _train(asked: Configured[TrainConfig], store: RunStore, *, resume: bool) -> 
     _banner(store, data, entries, schedule, checked)
 
     datamodule = TokenDataModule(
-        data, checked.seed, checked.data.windows_per_step, random_offset=checked.data.window_offset == "random"
+        data,
+        checked.seed_for("order"),
+        checked.data.windows_per_step,
+        random_offset=checked.data.window_offset == "random",
     )
     context = RunContext(
         store, schedule, EvaluationEngine(data.splits, checked.trainer.evaluation_batch_windows),
@@ -90,7 +93,7 @@ def _train(asked: Configured[TrainConfig], store: RunStore, *, resume: bool) -> 
     )  # fmt: skip
     trainer = build_trainer(config, checked, schedule, context)
     checkpoint = _checkpoint(store, schedule, module) if resume else None
-    torch.manual_seed(seed_of("dropout", checked.seed))
+    torch.manual_seed(seed_of("dropout", checked.seed_for("dropout")))
     started = time.perf_counter()
     try:
         with interruption.saving_first():

@@ -24,7 +24,7 @@ from trajlab.training.stopping import StopOnDivergence, StopOnSignal
 def build_module(config: DictConfig, checked: TrainConfig, data: PreparedData) -> LanguageModel:
     """The model, initialised from the run's ``init`` generator, and how it is trained."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of("init", checked.seed))
+        torch.manual_seed(seed_of("init", checked.seed_for("init")))
         model = build(config.model, "model")
     if (entries := data.tokenizer.get_vocab_size()) > model.vocab_size:
         raise UserError(
