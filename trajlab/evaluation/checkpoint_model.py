@@ -6,6 +6,7 @@ its ``lm`` to the evaluation engine; by hand ``Trainer.predict`` gives the token
 """
 
 import importlib.util
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import log
 from pathlib import Path
@@ -22,6 +23,7 @@ from trajlab.data.documents import DocumentWindows, TokenizedText, tokenize
 from trajlab.errors import UserError
 from trajlab.evaluation.nll import token_losses
 from trajlab.models.hf import HFModel
+from trajlab.terminal import say
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "auto": "auto"}
 
@@ -80,9 +82,11 @@ class CheckpointModel(L.LightningModule):
             if device_map is not None:
                 raise UserError(f"model.device_map={device_map} is for models of transformers; write null for {folder}")
             return cls(own.to(device=device, dtype=_dtype(dtype)), tokenizer)
-        hf = _from_pretrained(
-            AutoModelForCausalLM, folder, dtype=DTYPES[dtype], device_map=device_map, trust_remote_code=remote_code
-        )
+        hf, loaded = _from_pretrained(
+            AutoModelForCausalLM, folder, dtype=DTYPES[dtype], device_map=device_map, trust_remote_code=remote_code,
+            output_loading_info=True,
+        )  # fmt: skip
+        _refuse_gaps(hf, loaded, folder)
         model = HFModel(hf)
         return cls(model if device_map else model.to(device), tokenizer)
 
@@ -162,6 +166,26 @@ def _from_pretrained(kind: Any, source: Path | str, **options: Any) -> Any:
                 "model.remote_code=<model.name>"
             ) from e
         raise UserError(f"{source}: no {what} can be opened there ({type(e).__name__}: {said})") from e
+
+
+def _refuse_gaps(hf: PreTrainedModel, loaded: Mapping[str, Any], folder: Path | str) -> None:
+    """Raise UserError where transformers drew parameters at random because the files lack them or hold another shape.
+
+    A missing name that is tied to a loaded one (a head that is the embedding) is no gap.
+    """
+    state = hf.state_dict(keep_vars=True)
+    missing = set(loaded["missing_keys"])
+    filled = {id(t) for name, t in state.items() if name not in missing}
+    gaps = sorted(n for n in missing if id(state.get(n)) not in filled)
+    gaps += sorted(f"{n} (shape {tuple(there)}, the model has {tuple(own)})" for n, there, own in loaded["mismatched_keys"])
+    if gaps:
+        named = ", ".join(gaps[:3]) + (", …" if len(gaps) > 3 else "")
+        raise UserError(
+            f"{folder}: the weights lack {len(gaps)} of the model's tensors ({named}), which would be drawn at random; "
+            "fetch the checkpoint again, or leave it out (model.series.steps, skip_broken=true)"
+        )
+    if unused := sorted(loaded["unexpected_keys"]):
+        say(f"warning: {folder}: the model that config.json describes has no place for {len(unused)} tensors ({unused[0]}, …)")
 
 
 def _dtype(name: str) -> torch.dtype | None:
