@@ -47,6 +47,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "revision": "string", "weights_hash": "string", "same_weights_as": "string", "parameters": "int64",
         "weights_bytes": "int64", "seconds_load": "double", "seconds_eval": "double",
     },
+    "measured": STORE | {"measure": "string", "revision": "string", "seconds": "double"},
 }  # fmt: skip
 """Column and type, by table."""
 

@@ -17,6 +17,8 @@ STUDIES = ("budget", "averaging", "temporal", "position_weighting", "trajectorie
 """What a run can be a part of; the analysis judges the published claims of that study."""
 LAYOUTS = ("stream", "documents")
 BACKENDS = ("bigbench", "lm_eval")
+BIGBENCH_SHOTS = 2
+"""Examples before a question of BIG-bench where the configuration doesn't say."""
 TOKENIZERS = ("bpe", "bytes")
 SCHEMES = ("lawa", "ema", "uniform", "merge")
 POSITION_WEIGHTINGS = {"none": (0.0, 0.0), "head": (0.0, 0.1), "body": (0.1, 0.9), "tail": (0.9, 1.0)}
@@ -262,9 +264,12 @@ class BenchmarkConfig:
     tasks: list[str]
     """bigbench: files or patterns; lm_eval: names. None: no benchmark."""
     backend: str = one_of(BACKENDS)
-    shots: int = at_least(0)
+    shots: int | None = at_least(0, None)
+    """Examples before each question; None: 2 of bigbench, of lm_eval as many as each task asks for itself."""
     limit: int | None = at_least(1)
     """Questions of each task; None: all."""
+    include_path: str | None = None
+    """lm_eval: a folder with tasks of one's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,6 +289,8 @@ class EvaluateConfig:
     callbacks: DictConfig
     study: str | None = one_of(STUDIES, None)
     """What study the evaluation is a part of; None: of none."""
+    skip_broken: bool = False
+    """Go on without a checkpoint that can't be brought or opened; manifest and report name it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,7 +78,7 @@ def load_task(path: Path) -> Task:
             "and target_scores"
         ) from e
     return Task(
-        _name(path, spec), examples, spec.get("task_prefix", ""), spec.get("example_input_prefix", "\nQ: "),
+        _name(path), examples, spec.get("task_prefix", ""), spec.get("example_input_prefix", "\nQ: "),
         spec.get("example_output_prefix", "\nA: "), spec.get("choice_prefix", "\n  choice: "),
         spec.get("few_shot_example_separator", ""), spec.get("append_choices_to_input", True),
     )  # fmt: skip
@@ -96,10 +96,23 @@ def _json(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is no JSON file ({e}); give task.json files of BIG-bench") from e
 
 
-def _name(path: Path, spec: dict[str, Any]) -> str:
+def _name(path: Path) -> str:
     """The folder, and for a subtask the folder above it too: subtasks are named alike in different tasks."""
     above = path.parent.parent / "task.json"
     return f"{path.parent.parent.name}:{path.parent.name}" if above.is_file() else path.parent.name
+
+
+def task_files(patterns: Sequence[str]) -> dict[str, str]:
+    """The files of tasks that patterns find, by the tasks' names. Raises UserError for a pattern that no file fits."""
+    paths: list[str] = []
+    for pattern in patterns:
+        found = sorted(glob(str(Path(pattern).expanduser()), recursive=True))
+        if not found:
+            raise UserError(f"benchmark.tasks: no file fits {pattern!r}; give task.json files, or patterns of them")
+        paths += found
+    # a pattern may find heads of tasks, whose examples lie in folders below, and free-form tasks; a named file is meant
+    meant = [Path(p) for p in paths if p in patterns or _is_multiple_choice(Path(p))]
+    return {_name(p): str(p) for p in meant}
 
 
 class MultipleChoice:
@@ -121,14 +134,7 @@ class MultipleChoice:
 
     def prepare(self, text: EvaluationText, tokenizer: Any) -> None:
         """Read the tasks. Raises UserError for a pattern that no file fits and for a task with too few examples."""
-        paths: list[str] = []
-        for pattern in self.tasks:
-            found = sorted(glob(str(Path(pattern).expanduser()), recursive=True))
-            if not found:
-                raise UserError(f"benchmark.tasks: no file fits {pattern!r}; give task.json files, or patterns of them")
-            paths += found
-        # a pattern may find heads of tasks, whose examples lie in folders below, and free-form tasks; a named file is meant
-        self._tasks = [load_task(Path(p)) for p in paths if p in self.tasks or _is_multiple_choice(Path(p))]
+        self._tasks = [load_task(Path(p)) for p in task_files(self.tasks).values()]
         for task in self._tasks:
             if len(task.examples) <= self.shots:
                 raise UserError(

@@ -125,9 +125,14 @@ CHECKPOINTS = TableFormat(
         }
     ),
 )  # fmt: skip
+MEASURED = TableFormat(
+    "measured", pa.schema({"measure": pa.string(), "revision": pa.string(), "seconds": pa.float64()})
+)
 
 TABLES = {
     t.name: t
-    for t in (INTERVALS, STEPS, POSITIONS, POSITION_BLOCKS, TOKENS, PROBES, FORECASTS, SEQUENCES, TASKS, CHECKPOINTS)
-}
+    for t in (
+        INTERVALS, STEPS, POSITIONS, POSITION_BLOCKS, TOKENS, PROBES, FORECASTS, SEQUENCES, TASKS, CHECKPOINTS, MEASURED,
+    )
+}  # fmt: skip
 """By name."""
