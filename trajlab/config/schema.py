@@ -248,6 +248,8 @@ class EvaluationConfig:
     """Targets of a window; None: as many as the model has positions."""
     stride: int | None = at_least(1)
     """Tokens from one window to the next; None: the context. A token counts once in any case."""
+    separator: str = "eos"
+    """Of layout stream, what stands between documents: eos, bos, none, or a text; what stood there in training."""
 
     def problems(self) -> Iterator[str]:
         """What no key can see by itself."""

@@ -28,6 +28,7 @@ TECHNICAL_KEYS = (
 FORMERLY: Mapping[str, object] = {
     "data.sample_seed": None,  # the first documents of the corpus
     "data.window_offset": "fixed",
+    "evaluation.separator": "eos",
     "loss.position_weighting": "none",
     "loss.position_factor": 0.5,  # without effect while the weighting is none
 }

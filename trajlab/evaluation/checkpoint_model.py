@@ -14,6 +14,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
@@ -59,7 +60,6 @@ class CheckpointModel(L.LightningModule):
         self.lm: Any = model.eval()
         """A `trajlab.protocols.CausalLM`: one of transformers, or what a run of trajlab trained; what the engine scores."""
         self.tokenizer = tokenizer
-        _refuse_foreign_tokenizer(self.lm, tokenizer)
 
     @classmethod
     def open(
@@ -100,6 +100,14 @@ class CheckpointModel(L.LightningModule):
             )
         return self.lm.hf
 
+    def refuse_ids(self, largest: int) -> None:
+        """Raise UserError for an id that the embedding has no row for; entries that no text uses do no harm."""
+        if largest >= self.lm.vocab_size:
+            raise UserError(
+                f"the tokenizer {self.tokenizer.name_or_path or ''} makes ids up to {largest:,} of this text, the model's "
+                f"embedding has {self.lm.vocab_size:,} rows; set model.tokenizer to the one that the model was trained with"
+            )
+
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """Logits (B, T, V)."""
         return self.lm(tokens_BT)
@@ -117,6 +125,7 @@ class CheckpointModel(L.LightningModule):
         """
         context = self.context(context)
         windows = DocumentWindows([tokenize(self.tokenizer, text)], context, stride or max(context // 2, 1))
+        self.refuse_ids(windows.largest_id)
         total, device = 0.0, next(self.lm.parameters()).device
         for start in range(0, len(windows), batch_windows):
             numbers = range(start, min(start + batch_windows, len(windows)))
@@ -134,6 +143,7 @@ class CheckpointModel(L.LightningModule):
     @torch.no_grad()
     def sequence_losses(self, sequences: list[TokenizedText], batch: int = 16) -> list[Tensor]:
         """Losses of every token after the first of each sequence, padded together by length; nats, float32."""
+        self.refuse_ids(max((int(s.ids_N.max()) for s in sequences if len(s.ids_N)), default=0))
         order = sorted(range(len(sequences)), key=lambda i: len(sequences[i].ids_N))
         device = next(self.lm.parameters()).device
         losses: list[Tensor] = [torch.empty(0)] * len(sequences)
@@ -158,7 +168,7 @@ def _from_pretrained(kind: Any, source: Path | str, **options: Any) -> Any:
     what = "model" if kind is AutoModelForCausalLM else "tokenizer"
     try:
         return kind.from_pretrained(str(source), **options)
-    except (OSError, ValueError, KeyError, RuntimeError) as e:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as e:
         said = " ".join(str(e).split())[:300]
         if "trust_remote_code" in said:
             raise UserError(
@@ -192,12 +202,3 @@ def _dtype(name: str) -> torch.dtype | None:
     """None, for ``auto``: as stored."""
     dtype = DTYPES[name]
     return dtype if isinstance(dtype, torch.dtype) else None
-
-
-def _refuse_foreign_tokenizer(model: Any, tokenizer: Any) -> None:
-    largest = max(tokenizer.get_vocab().values(), default=-1)
-    if largest >= model.vocab_size:
-        raise UserError(
-            f"the tokenizer {tokenizer.name_or_path or ''} has ids up to {largest:,}, the model's embedding "
-            f"{model.vocab_size:,} rows; set model.tokenizer to the tokenizer that the model was trained with"
-        )

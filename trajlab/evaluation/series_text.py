@@ -37,12 +37,13 @@ class SeriesText:
         for name, documents in text.documents.items():
             try:
                 windows = DocumentWindows.over(
-                    documents, tokenizer, context, evaluation.stride, layout=evaluation.layout
-                )
+                    documents, tokenizer, context, evaluation.stride, layout=evaluation.layout,
+                    separator=evaluation.separator,
+                )  # fmt: skip
             except ValueError as e:
                 raise UserError(f"evaluation, split {name}: {e}") from e
             splits[name] = windows
-            if (floor := _entropy_floor(text, name, windows, evaluation.layout, tokenizer)) is not None:
+            if (floor := _entropy_floor(text, name, windows, evaluation, tokenizer)) is not None:
                 floors[name] = floor
         samples = tuple(d for documents in text.documents.values() for d in documents[:SAMPLES])
         return cls(splits, text.source, text.warning, floors, samples)
@@ -108,9 +109,9 @@ def _ids(tokenizer: Any, document: str) -> list[int]:
 
 
 def _entropy_floor(
-    text: EvaluationText, split: str, windows: DocumentWindows, layout: str, tokenizer: Any
+    text: EvaluationText, split: str, windows: DocumentWindows, evaluation: EvaluationConfig, tokenizer: Any
 ) -> float | None:
     """Nats a token that no model can beat, where the corpus knows its probabilities and every token counts."""
     grammar = getattr(text.corpora.get(split), "grammar", None)
-    whole = layout == "stream" and tokenizer.bos_token_id is not None and tokenizer.eos_token_id is not None
+    whole = evaluation.layout == "stream" and evaluation.separator == "eos" and tokenizer.bos_token_id is not None and tokenizer.eos_token_id is not None
     return grammar.entropy_floor(text.documents[split], windows.token_count) if grammar is not None and whole else None

@@ -227,12 +227,9 @@ def _common_prefix(sequences: Sequence[Sequence[int] | np.ndarray]) -> int:
 @torch.no_grad()
 def row_likelihoods(model: CheckpointModel, rows: Sequence[Row], batch: int = 16) -> tuple[np.ndarray, np.ndarray]:
     """Log-likelihood of each row's option, and its tokens. What all rows begin with goes through the model once."""
-    shared = min(_common_prefix([r.ids for r in rows]), min(r.start for r in rows) - 1)
+    model.refuse_ids(max(max(r.ids) for r in rows))
     device = next(model.lm.parameters()).device
-    cache = None
-    if shared:
-        prefix_1P = torch.tensor([rows[0].ids[:shared]], device=device)
-        cache = model.hf(input_ids=prefix_1P, use_cache=True).past_key_values
+    shared, cache = _shared_prefix(model, rows, device)
     order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
     sums, counts = np.zeros(len(rows)), np.zeros(len(rows))
     for first in range(0, len(order), batch):
@@ -241,6 +238,31 @@ def row_likelihoods(model: CheckpointModel, rows: Sequence[Row], batch: int = 16
         sums[some] = (logp_RT * mask_RT).sum(1).numpy()
         counts[some] = mask_RT.sum(1).numpy()
     return sums, counts
+
+
+def _shared_prefix(model: CheckpointModel, rows: Sequence[Row], device: torch.device) -> tuple[int, Any]:
+    """How many ids all rows begin with, and the model's cache of them; 0 and None where it can't be repeated.
+
+    Recurrent models keep a state instead of keys and values, others have a cache of their own make. So it is tried: the
+    shortest row behind the cache has to give what the whole row gives.
+    """
+    shared = min(_common_prefix([r.ids for r in rows]), min(r.start for r in rows) - 1)
+    if not shared:
+        return 0, None
+    prefix_1P = torch.tensor([rows[0].ids[:shared]], device=device)
+    trial = [min(rows, key=lambda r: len(r.ids))] * 2  # two, so that repeating is tried
+    try:
+        cache = model.hf(input_ids=prefix_1P, use_cache=True).past_key_values
+        behind, mask = _suffix_logp(model, trial, shared, cache, device)
+    except (AttributeError, TypeError, ValueError, KeyError, IndexError, RuntimeError):
+        return 0, None
+    whole, whole_mask = _suffix_logp(model, trial, 0, None, device)
+    close = torch.allclose(behind[mask], whole[whole_mask], rtol=0, atol=CACHE_ATOL.get(model.hf.dtype, 0.5))
+    return (shared, cache) if close else (0, None)
+
+
+CACHE_ATOL = {torch.float32: 1e-3, torch.float64: 1e-6}
+"""Nats per token between the two ways; half precision rounds them apart by more."""
 
 
 def _suffix_logp(

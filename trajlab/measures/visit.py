@@ -156,7 +156,7 @@ class CheckpointVisit:
 
 
 def fitting_model(
-    open_model: Callable[[Path], CheckpointModel], same_ids: Callable[[Path], bool], context: int
+    open_model: Callable[[Path], CheckpointModel], same_ids: Callable[[Path], bool], context: int, largest_id: int
 ) -> Callable[[Path], CheckpointModel]:
     """``open_model`` for a series: a model with fewer positions than the windows, or another tokenizer, is refused."""
 
@@ -167,6 +167,7 @@ def fitting_model(
                 "don't compare; set model.tokenizer to the one that all were trained with"
             )
         model = open_model(folder)
+        model.refuse_ids(largest_id)
         longest = getattr(model.lm, "longest", None)
         if longest is not None and longest < context:
             raise UserError(

@@ -22,7 +22,7 @@ from trajlab.config.technical import FORMERLY
 from trajlab.errors import UserError
 from trajlab.store.run_store import RunStore
 
-PACKAGES = ("trajlab", "torch", "lightning", "hydra-core", "tokenizers", "numpy")
+PACKAGES = ("trajlab", "torch", "lightning", "hydra-core", "tokenizers", "numpy", "transformers", "lm-eval")
 
 
 class DataFacts(Protocol):

@@ -139,7 +139,8 @@ def _begin(
     _write_manifest(asked, store, data, model, threads, averagers)
     same_ids = partial(data.cut_alike, tokenizer, named=checked.model.tokenizer is not None, remote_code=remote)
     longest = max(w.context for w in data.splits.values())
-    open_model = fitting_model(partial(_open, checked.model, checked.trainer, tokenizer), same_ids, longest)
+    largest = max(w.largest_id for w in data.splits.values())
+    open_model = fitting_model(partial(_open, checked.model, checked.trainer, tokenizer), same_ids, longest, largest)
     averages = SeriesAverages(averagers, checkpoints)
     return CheckpointVisit(store, progress, open_model, context, members, measures, averages)
 

@@ -41,13 +41,13 @@ class HubSeries:
 
     def checkpoints(self) -> list[Checkpoint]:
         """Those of ``steps`` without asking, or the repository's branches that fit the pattern."""
-        if self.steps is not None:
+        if self.steps is not None and self.pattern.listable:
             return self.pattern.listed(self.steps)
         from huggingface_hub import HfApi
 
         with _explained(self.repo, None):
             refs = HfApi().list_repo_refs(self.repo)
-        return self.pattern.numbered([r.name for r in [*refs.branches, *refs.tags]], None, self.repo)
+        return self.pattern.numbered([r.name for r in [*refs.branches, *refs.tags]], self.steps, self.repo)
 
     def fetch(self, checkpoint: Checkpoint) -> Path:
         """Configuration, tokenizer and weights of one revision; safetensors alone where the repository has it."""
