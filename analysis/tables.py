@@ -47,6 +47,11 @@ COLUMNS: dict[str, dict[str, str]] = {
         "revision": "string", "weights_hash": "string", "same_weights_as": "string", "parameters": "int64",
         "weights_bytes": "int64", "seconds_load": "double", "seconds_eval": "double",
     },
+    "tensors": STORE
+    | {
+        "tensor": "string", "file": "string", "dtype": "string", "shape": "list<item: int64>", "digest": "string",
+        "norm": "double", "nonfinite": "int64", "distance_first": "double", "distance_previous": "double",
+    },
     "measured": STORE | {"measure": "string", "revision": "string", "seconds": "double"},
 }  # fmt: skip
 """Column and type, by table."""

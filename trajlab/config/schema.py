@@ -296,6 +296,18 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AuditConfig:
+    """``task=audit``."""
+
+    name: str
+    runs_dir: str
+    overwrite: bool
+    model: CheckpointModelConfig
+    weights: bool = True
+    """Read the tensors too; false: what names, sizes and hashes of files tell."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class MixtureConfig:
     """``task=mixture``."""
 

@@ -187,7 +187,9 @@ def _refuse_gaps(hf: PreTrainedModel, loaded: Mapping[str, Any], folder: Path | 
     missing = set(loaded["missing_keys"])
     filled = {id(t) for name, t in state.items() if name not in missing}
     gaps = sorted(n for n in missing if id(state.get(n)) not in filled)
-    gaps += sorted(f"{n} (shape {tuple(there)}, the model has {tuple(own)})" for n, there, own in loaded["mismatched_keys"])
+    gaps += sorted(
+        f"{n} (shape {tuple(there)}, the model has {tuple(own)})" for n, there, own in loaded["mismatched_keys"]
+    )
     if gaps:
         named = ", ".join(gaps[:3]) + (", …" if len(gaps) > 3 else "")
         raise UserError(
@@ -195,7 +197,9 @@ def _refuse_gaps(hf: PreTrainedModel, loaded: Mapping[str, Any], folder: Path | 
             "fetch the checkpoint again, or leave it out (model.series.steps, skip_broken=true)"
         )
     if unused := sorted(loaded["unexpected_keys"]):
-        say(f"warning: {folder}: the model that config.json describes has no place for {len(unused)} tensors ({unused[0]}, …)")
+        say(
+            f"warning: {folder}: the model that config.json describes has no place for {len(unused)} tensors ({unused[0]}, …)"
+        )
 
 
 def _dtype(name: str) -> torch.dtype | None:

@@ -113,5 +113,10 @@ def _entropy_floor(
 ) -> float | None:
     """Nats a token that no model can beat, where the corpus knows its probabilities and every token counts."""
     grammar = getattr(text.corpora.get(split), "grammar", None)
-    whole = evaluation.layout == "stream" and evaluation.separator == "eos" and tokenizer.bos_token_id is not None and tokenizer.eos_token_id is not None
+    whole = (
+        evaluation.layout == "stream"
+        and evaluation.separator == "eos"
+        and tokenizer.bos_token_id is not None
+        and tokenizer.eos_token_id is not None
+    )
     return grammar.entropy_floor(text.documents[split], windows.token_count) if grammar is not None and whole else None

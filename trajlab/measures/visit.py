@@ -147,7 +147,9 @@ class CheckpointVisit:
         losses = {s: loss for (s, variant), loss in self.context.latest.losses.items() if variant == RAW}
         self.context.latest.losses.clear()
         raw = " ".join(f"{split} {loss:.4f}" for split, loss in losses.items()) or "losses were there"
-        say(f"{self.store.run} | {checkpoint.revision} ({place}) | {checkpoint.tokens:,} tokens | {raw} | {seconds:.1f} s")
+        say(
+            f"{self.store.run} | {checkpoint.revision} ({place}) | {checkpoint.tokens:,} tokens | {raw} | {seconds:.1f} s"
+        )
         if bad := [s for s, loss in losses.items() if not math.isfinite(loss)]:
             say(
                 f"warning: {checkpoint.revision} has no finite loss on {', '.join(bad)}: its weights or its arithmetic "
@@ -177,5 +179,3 @@ def fitting_model(
         return model
 
     return opened
-
-

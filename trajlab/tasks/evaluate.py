@@ -37,6 +37,7 @@ from trajlab.measures.visit import LOSSES, CheckpointMeasure, CheckpointVisit, f
 from trajlab.store.manifest import manifest_entries, now
 from trajlab.store.renumber import finish_renumbering
 from trajlab.store.run_store import RunStore
+from trajlab.tasks.audit import cheap_faults
 from trajlab.terminal import say
 
 DEVICES = {"cpu": "cpu", "gpu": "cuda", "cuda": "cuda", "mps": "mps"}
@@ -64,7 +65,11 @@ def _problems(config: DictConfig) -> Callable[[EvaluateConfig], list[str]]:
         series = refusals(lambda: build(config.model.series, "model.series"))
         averaged = c.skip_broken and any(config.averaging.values())
         both = ["skip_broken=true leaves holes, which an average over the series can't have; write averaging=none"]
-        return [*series, *(both if averaged else []), *(p for key, node in nodes.items() for p in trial.nodes_problems(node, key))]
+        return [
+            *series,
+            *(both if averaged else []),
+            *(p for key, node in nodes.items() for p in trial.nodes_problems(node, key)),
+        ]
 
     return check
 
@@ -85,6 +90,7 @@ def _evaluate(asked: Configured[EvaluateConfig], store: RunStore, finished: bool
         return
     done = {c.index for c in checkpoints} - todo
     say(f"{store.folder}: {len(checkpoints)} checkpoints of {series.name}, {len(todo)} to evaluate")
+    _warn_of_faults(series)
     text = EvaluationText.of(checked.data, checked.evaluation.documents)
     if text.warning:
         say(f"warning: {text.warning}")
@@ -105,8 +111,22 @@ def _evaluate(asked: Configured[EvaluateConfig], store: RunStore, finished: bool
     if job is None:
         raise UserError(f"{store.folder}: no checkpoint could be opened; the last one: {broken[-1]['why']}")
     store.update_manifest(
-        status="finished", finished=now(), series=series.name, duplicates=groups_by_hash(done_rows(store)), broken=broken
+        status="finished",
+        finished=now(),
+        series=series.name,
+        duplicates=groups_by_hash(done_rows(store)),
+        broken=broken,
     )
+
+
+def _warn_of_faults(series: CheckpointSeries) -> None:
+    """The cheap part of ``task=audit``; where the source can't be asked, nothing is said."""
+    try:
+        faults = cheap_faults(series)
+    except UserError:
+        return
+    for fault in faults:
+        say(f"warning: {fault} [task=audit looks closer]")
 
 
 def _left_out(broken: list[dict[str, Any]], checkpoint: Checkpoint, error: UserError) -> None:
@@ -168,7 +188,9 @@ def _measures(asked: Configured[EvaluateConfig]) -> dict[str, CheckpointMeasure]
             found[f"task:{name}"] = MultipleChoice([path], shots=shots, limit=benchmark.limit)
     elif benchmark.tasks:
         for task in benchmark.tasks:
-            found[f"task:{task}"] = HarnessTasks([task], benchmark.shots, benchmark.limit, include=benchmark.include_path)
+            found[f"task:{task}"] = HarnessTasks(
+                [task], benchmark.shots, benchmark.limit, include=benchmark.include_path
+            )
     return found
 
 

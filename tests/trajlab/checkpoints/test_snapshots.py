@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from trajlab.checkpoints.checkpoint_model import CheckpointModel
 
 from tests.conftest import MICRO, run_here
 from tests.trajlab.checkpoints.users_model import Bigram, Trace
 from trajlab.analysis.load import load_runs
-from trajlab.checkpoints.checkpoint_model import CheckpointModel
 from trajlab.checkpoints.snapshots import description, load_snapshot, write_snapshot
 from trajlab.checkpoints.weights import distinct_tensors, read_metadata, write_weights
 from trajlab.errors import UserError

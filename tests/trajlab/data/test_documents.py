@@ -103,7 +103,12 @@ def test_the_separator_is_a_choice() -> None:
         for s in ("eos", "bos", "none", "b")
     }
     bos = tokenizer.bos_token_id
-    assert found == {"eos": [bos, a, 0, b, 0], "bos": [bos, a, bos, b, bos], "none": [bos, a, b], "b": [bos, a, b, b, b]}
+    assert found == {
+        "eos": [bos, a, 0, b, 0],
+        "bos": [bos, a, bos, b, bos],
+        "none": [bos, a, b],
+        "b": [bos, a, b, b, b],
+    }
     tokenizer.bos_token = None
     with pytest.raises(UserError, match="has no begin-of-text token"):
         DocumentWindows.over(["a", "b"], tokenizer, 8, separator="bos")

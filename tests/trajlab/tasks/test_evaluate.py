@@ -218,7 +218,9 @@ def test_a_foreign_tokenizer_is_refused(evaluate: Callable[..., Runs], tmp_path:
     tokenizer = byte_tokenizer()
     tokenizer.add_tokens(["zebra", "the"])  # the text has the second alone
     tokenizer.save_pretrained(tmp_path / "tokenizer")
-    with pytest.raises(UserError, match=r"ids up to 258 of this text, the model's embedding has 257 rows; set model\.tokenizer"):
+    with pytest.raises(
+        UserError, match=r"ids up to 258 of this text, the model's embedding has 257 rows; set model\.tokenizer"
+    ):
         evaluate(f"model.tokenizer={tmp_path / 'tokenizer'}")
 
 

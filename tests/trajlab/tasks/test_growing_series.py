@@ -66,9 +66,7 @@ def test_a_text_and_a_task_come_later(evaluate: Callable[..., Runs], tmp_path: P
     later = evaluate(steps, "+data.validation.ood.windows=1")
     assert {p: p.stat().st_mtime_ns for p in before} == before
     assert later.intervals.groupby("split").size().to_dict() == {"ood": 2, "valid": 2}
-    both = evaluate(
-        steps, f"benchmark.tasks=[{tmp_path}/*/task.json]", "+data.validation.ood.windows=1", runs="both"
-    )
+    both = evaluate(steps, f"benchmark.tasks=[{tmp_path}/*/task.json]", "+data.validation.ood.windows=1", runs="both")
     for name in ("intervals", "positions", "tokens"):
         keys = [c for c in ("variant", "split", "interval", "position", "probe") if c in both.table(name)]
         a, b = (r.table(name).sort_values(keys, ignore_index=True).drop(columns=["experiment"]) for r in (later, both))

@@ -42,7 +42,9 @@ class Pattern:
         by_number: dict[int, str] = {}
         for name in names:
             if (n := self.number(name)) is not None and by_number.setdefault(n, name) != name:
-                raise UserError(f"{where}: {by_number[n]!r} and {name!r} both fit {self.text!r}; make the pattern narrower")
+                raise UserError(
+                    f"{where}: {by_number[n]!r} and {name!r} both fit {self.text!r}; make the pattern narrower"
+                )
         if not by_number:
             raise UserError(f"{where} has nothing that looks like {self.text!r}; set model.series.pattern")
         wanted = expanded_steps(steps) if steps is not None else sorted(by_number)

@@ -51,7 +51,9 @@ class CheckpointSeries(Protocol):
 
 
 def prefetched(
-    series: CheckpointSeries, wanted: Sequence[Checkpoint], broken: Callable[[Checkpoint, UserError], object] | None = None
+    series: CheckpointSeries,
+    wanted: Sequence[Checkpoint],
+    broken: Callable[[Checkpoint, UserError], object] | None = None,
 ) -> Generator[tuple[Checkpoint, Path]]:
     """Each checkpoint with its folder, the next one being brought meanwhile.
 
