@@ -87,10 +87,8 @@ SHARD = ("4.weight", "4.bias", "5.weight", "6.weight")
 
 @pytest.mark.parametrize("source", [9, 11, 12, 17, 4])
 def test_a_checkpoint_from_two(found: Found, source: int) -> None:
-    if source == 11:  # of two neighbours either may be the one: the later is named
-        expected = ("c11", "c10")
-    else:
-        expected = ("c10", f"c{source}")
+    # of two neighbours either may be the one: the later is named
+    expected = ("c11", "c10") if source == 11 else ("c10", f"c{source}")
     [(kind, revisions, tensors)] = found(lambda s: _put(s, 10, {n: s[source][n] for n in SHARD}))
     assert (kind, revisions, set(tensors)) == ("mixed", expected, set(SHARD))
 

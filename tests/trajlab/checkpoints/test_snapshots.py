@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from trajlab.checkpoints.checkpoint_model import CheckpointModel
 
 from tests.conftest import MICRO, run_here
 from tests.trajlab.checkpoints.users_model import Bigram, Trace
@@ -14,6 +13,7 @@ from trajlab.analysis.load import load_runs
 from trajlab.checkpoints.snapshots import description, load_snapshot, write_snapshot
 from trajlab.checkpoints.weights import distinct_tensors, read_metadata, write_weights
 from trajlab.errors import UserError
+from trajlab.evaluation.checkpoint_model import CheckpointModel
 from trajlab.models.llama import LlamaModel
 from trajlab.protocols import Interval
 from trajlab.store.layout import snapshots

@@ -28,12 +28,12 @@ def test_a_series_of_folders_is_audited(tmp_path: Path) -> None:
     shutil.copytree(folder / "step1", folder / "step2")
     spec = json.loads((folder / "step2/config.json").read_text())
     (folder / "step2/config.json").write_text(json.dumps({**spec, "rotary_pct": 0.5}))
-    with pytest.raises(FaultsFound, match="3 faults in 3 checkpoints") as told:
+    with pytest.raises(FaultsFound, match="2 faults in 3 checkpoints") as told:
         _audit(folder, tmp_path / "runs")
     assert "same_weights: step1, step2" in str(told.value)
     runs = load_runs(tmp_path / "runs")
     kinds = [f["kind"] for f in runs.manifests[0]["faults"]]
-    assert kinds == ["config", "same_weights", "descent"], "the two are of different seeds too"
+    assert kinds == ["config", "same_weights"]
     tensors = runs.table("tensors")
     assert tensors.groupby("interval").size().nunique() == 1
     assert (tensors.query("interval == 2")["distance_previous"] == 0).all()

@@ -7,6 +7,7 @@ its neighbours aren't blamed for it.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -94,7 +95,7 @@ def _wrongly_zero(series: Sequence[Audited], place: int, name: str) -> bool:
 def _moves(series: Sequence[Audited], name: str) -> list[bool]:
     """Whether a tensor changed from each checkpoint to the next."""
     digests = [c.facts[name].digest for c in series]
-    return [a != b for a, b in zip(digests, digests[1:], strict=False)]
+    return [a != b for a, b in pairwise(digests)]
 
 
 def _may_rest(facts: TensorFacts) -> bool:
@@ -196,7 +197,7 @@ def _foreign(series: Sequence[Audited]) -> Iterator[Fault]:
 
 def _descent(series: Sequence[Audited]) -> Iterator[Fault]:
     """A checkpoint that is as unlike the one before it as independent draws are."""
-    for before, after in zip(series, series[1:], strict=False):
+    for before, after in pairwise(series):
         z = [
             relation(before.facts[n], f) for n, f in after.facts.items()
             if len(f.shape) > 1 and len(f.sample_N) >= SMALLEST and np.ptp(before.facts[n].sample_N) > 0
@@ -226,9 +227,7 @@ def _jumps(series: Sequence[Audited]) -> Iterator[Fault]:
 
 def _ends(series: Sequence[Audited], names: Sequence[str]) -> Iterator[Fault]:
     """Jumps of the last checkpoint, and tensors of the first that the second wasn't trained from."""
-    steps = np.array(
-        [[distance(a.facts[n], b.facts[n]) for n in names] for a, b in zip(series, series[1:], strict=False)]
-    )
+    steps = np.array([[distance(a.facts[n], b.facts[n]) for n in names] for a, b in pairwise(series)])
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = steps / np.nanmedian(steps, axis=1, keepdims=True)
         ratio = relative[-1] / np.nanmax(relative[:-1], axis=0)
