@@ -7,7 +7,6 @@ there is one, the exit status is 1.
 
 from collections.abc import Sequence
 from contextlib import closing
-from pathlib import Path
 
 import pyarrow as pa
 from omegaconf import DictConfig
@@ -35,10 +34,11 @@ def audit(config: DictConfig) -> None:
     asked = configured(config, AuditConfig)
     checked = asked.checked
     run = f"{checked.model.name}-audit"
-    store = RunStore(Path(checked.runs_dir) / checked.name / run, checked.name, run, None)
+    store = RunStore.below(checked.runs_dir, checked.name, run, None)
     series: CheckpointSeries = asked.build("model.series")
     with store.lock(), on_disk(str(store.folder)):
-        store.clear()
+        store.begin(asked.plain, overwrite=store.manifest() is not None)
+        store.update_manifest(status="running", started=now(), config=asked.plain)
         checkpoints = series.checkpoints()
         faults = cheap_faults(series)
         if checked.weights:

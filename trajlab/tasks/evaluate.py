@@ -47,13 +47,11 @@ def evaluate(config: DictConfig) -> None:
     """Measure what the checkpoints of a series lack."""
     asked = configured(config, EvaluateConfig, _problems(config))
     checked = asked.checked
-    folder = Path(checked.runs_dir) / checked.name / checked.model.name
-    store = RunStore(folder, checked.name, checked.model.name, None)
+    store = RunStore.below(checked.runs_dir, checked.name, checked.model.name, None)
     with store.lock(), on_disk(str(store.folder)):
-        if checked.overwrite:
-            store.clear()
         finish_renumbering(store.folder)
-        status = store.status(comparable(asked.plain, (store.manifest() or {}).get("config", {})))
+        stored = {} if checked.overwrite else (store.manifest() or {}).get("config") or {}
+        status = store.begin(comparable(asked.plain, stored), overwrite=checked.overwrite)
         _evaluate(asked, store, status == "finished")
 
 
@@ -174,8 +172,8 @@ def _write_manifest(
     entries = manifest_entries(union(asked.plain, stored.get("config", {})), data, model.lm, threads)
     entries["data"] = data.joined_facts(entries["data"], stored.get("data"), str(store.folder))
     entries["averagers"] = [a.facts(None) for a in averagers]
-    store.write_config(asked.yaml)
     store.update_manifest(**entries, status="running", started=now())
+    store.write_config(asked.yaml)
 
 
 def _measures(asked: Configured[EvaluateConfig]) -> dict[str, CheckpointMeasure]:

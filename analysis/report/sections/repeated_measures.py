@@ -10,6 +10,7 @@ from trajlab.analysis.repeated_measures import RMAnova, compare_tests, mixed_mod
 from trajlab.analysis.report.section import Section
 from trajlab.analysis.stability import stability
 from trajlab.analysis.statistics.calibration import calibrate, false_positives
+from trajlab.analysis.turning_point import turning_point
 
 MEASURES = {"loss": "validation loss", "ppl": "perplexity", "volatility": "rolling volatility"}
 CALIBRATED_CELLS = 600
@@ -84,8 +85,14 @@ def _calibration(part: Section, n: int, k: int) -> None:
 
 def _contrasts(part: Section, condition: Condition) -> None:
     columns = ("loss", "interval", "seed")
-    families = planned_pairs(condition.intervals, *columns)
-    titles = {"turn": "start → best → end", "adjacent": "each interval to the next"}
+    turn = turning_point(condition.intervals, *columns)
+    part.table(
+        turn.table(),
+        "Where training turns: p of a fall and of a rise over all intervals (largest statistic under sign flips), the "
+        "intervals that may be the lowest, and both sizes with the lowest interval chosen by the other seeds.",
+    )
+    families = {"adjacent": planned_pairs(condition.intervals, *columns)["adjacent"]}
+    titles = {"adjacent": "each interval to the next"}
     for family, pairs in families.items():
         if not pairs:
             continue
