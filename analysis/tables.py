@@ -78,4 +78,5 @@ def as_expected(table: str, rows: pa.Table) -> pa.Table:
     return rows
 
 
-_TYPES = {str(t): t for t in (pa.string(), pa.int64(), pa.float64(), pa.float32(), pa.list_(pa.float64()))}
+_LISTS = (pa.list_(pa.float64()), pa.list_(pa.int64()))
+_TYPES = {str(t): t for t in (pa.string(), pa.int64(), pa.float64(), pa.float32(), *_LISTS)}

@@ -124,7 +124,7 @@ class EvaluationEngine:
         """
         lengths = windows.lengths[numbers.start : numbers.stop] if isinstance(windows, UnevenWindows) else None
         even = lengths is None or len(set(lengths.tolist())) == 1
-        order = np.arange(len(numbers)) if even else np.argsort(lengths, kind="stable")
+        order = np.arange(len(numbers)) if even else np.argsort(cast(np.ndarray, lengths), kind="stable")
         nll_WT: Tensor | None = None
         for first in range(0, len(order), self.batch_windows):
             some = order[first : first + self.batch_windows]

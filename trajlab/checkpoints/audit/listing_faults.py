@@ -128,9 +128,9 @@ def _names(listing: Listing, pattern: Pattern, asked: Sequence[int] | None) -> I
     numbers = sorted(n for name in listing.named if (n := pattern.number(name)) is not None)
     wanted = asked if asked is not None else [*numbers, *holes(numbers)]
     there = set(numbers)
-    for number in wanted:
-        if number not in there:
-            name = pattern.text.replace(f"{{{pattern.field}}}", str(number))
+    for lacking in wanted:
+        if lacking not in there:
+            name = pattern.text.replace(f"{{{pattern.field}}}", str(lacking))
             yield Fault("missing", (name,), "there is no such checkpoint")
     head = pattern.text.split("{")[0]
     for name in listing.named:
