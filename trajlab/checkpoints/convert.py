@@ -49,7 +49,17 @@ def write_folder(snapshot: Path, to: Path, encoder: Tokenizer) -> bool:
         write_weights(to / WEIGHTS, read_weights(snapshot), {"format": "pt"})
     text = encoder.id_to_token(end)
     PreTrainedTokenizerFast(tokenizer_object=encoder, eos_token=text, bos_token=text).save_pretrained(to)
+    _name_for_all_versions(to)
     return known
+
+
+def _name_for_all_versions(folder: Path) -> None:
+    """Give the tokenizer the class name that transformers 4 knows too, and the model's context as its longest text."""
+    file = folder / "tokenizer_config.json"
+    config = json.loads((folder / "config.json").read_text())
+    longest = config.get("max_position_embeddings")
+    spec = {**json.loads(file.read_text()), "tokenizer_class": "PreTrainedTokenizerFast"}
+    publish_json(file, {**spec, **({"model_max_length": longest} if longest else {})})
 
 
 def _write_known(snapshot: Path, to: Path, encoder: Tokenizer, end: int) -> None:

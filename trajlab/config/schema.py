@@ -19,6 +19,8 @@ STUDIES = ("budget", "averaging", "temporal", "position_weighting", "trajectorie
 """What a run can be a part of; the analysis judges the published claims of that study."""
 LAYOUTS = ("stream", "documents")
 BACKENDS = ("bigbench", "lm_eval")
+BIGBENCH_SHOTS = 2
+"""Examples before a question of BIG-bench where the configuration doesn't say."""
 TOKENIZERS = ("bpe", "bytes")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 """Those in which losses are summed in float32, and weights are kept in it."""
@@ -306,6 +308,8 @@ class EvaluationConfig:
     """Targets of a window; None: as many as the model has positions."""
     stride: int | None = at_least(1)
     """Tokens from one window to the next; None: the context. A token counts once in any case."""
+    separator: str = "eos"
+    """Of layout stream, what stands between documents: eos, bos, none, or a text; what stood there in training."""
 
     def problems(self) -> Iterator[str]:
         """What no key can see by itself."""
@@ -322,9 +326,12 @@ class BenchmarkConfig:
     tasks: list[str]
     """bigbench: files or patterns; lm_eval: names. None: no benchmark."""
     backend: str = one_of(BACKENDS)
-    shots: int = at_least(0)
+    shots: int | None = at_least(0, None)
+    """Examples before each question; None: 2 of bigbench, of lm_eval as many as each task asks for itself."""
     limit: int | None = at_least(1)
     """Questions of each task; None: all."""
+    include_path: str | None = None
+    """lm_eval: a folder with tasks of one's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -344,6 +351,20 @@ class EvaluateConfig:
     callbacks: DictConfig
     study: str | None = one_of(STUDIES, None)
     """What study the evaluation is a part of; None: of none."""
+    skip_broken: bool = False
+    """Go on without a checkpoint that can't be brought or opened; manifest and report name it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditConfig:
+    """``task=audit``."""
+
+    name: str
+    runs_dir: str
+    overwrite: bool
+    model: CheckpointModelConfig
+    weights: bool = True
+    """Read the tensors too; false: what names, sizes and hashes of files tell."""
 
     def problems(self) -> Iterator[str]:
         """What no key can see by itself."""

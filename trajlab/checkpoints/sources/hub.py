@@ -4,9 +4,11 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+from trajlab.checkpoints.audit.listing import FileMark, Listing
 from trajlab.checkpoints.sources.disk import checked_cache, disk_full
 from trajlab.checkpoints.sources.pattern import Pattern
 from trajlab.checkpoints.sources.series import Checkpoint
@@ -41,13 +43,32 @@ class HubSeries:
 
     def checkpoints(self) -> list[Checkpoint]:
         """Those of ``steps`` without asking, or the repository's branches that fit the pattern."""
-        if self.steps is not None:
+        if self.steps is not None and self.pattern.listable:
             return self.pattern.listed(self.steps)
         from huggingface_hub import HfApi
 
         with _explained(self.repo, None):
             refs = HfApi().list_repo_refs(self.repo)
-        return self.pattern.numbered([r.name for r in [*refs.branches, *refs.tags]], None, self.repo)
+        return self.pattern.numbered([r.name for r in [*refs.branches, *refs.tags]], self.steps, self.repo)
+
+    def listing(self) -> Listing:
+        """Sizes and hashes of all files of the revisions, as the hub tells them: no weights are downloaded.
+
+        A revision that isn't there has no files in it. Raises UserError where the hub doesn't answer.
+        """
+        from huggingface_hub import HfApi, hf_hub_download
+        from huggingface_hub.errors import RevisionNotFoundError
+
+        api, files = HfApi(), {}
+        with _explained(self.repo, None):
+            refs = api.list_repo_refs(self.repo)
+            for checkpoint in self.checkpoints():
+                with suppress(RevisionNotFoundError):
+                    tree = api.list_repo_tree(self.repo, revision=checkpoint.revision, recursive=True)
+                    files[checkpoint.revision] = {f.path: _mark(f) for f in tree if hasattr(f, "blob_id")}
+        named = sorted({r.name for r in [*refs.branches, *refs.tags]})
+        read = lambda revision, name: Path(hf_hub_download(self.repo, name, revision=revision)).read_bytes()  # noqa: E731
+        return Listing(files, read, named)
 
     def fetch(self, checkpoint: Checkpoint) -> Path:
         """Configuration, tokenizer and weights of one revision; safetensors alone where the repository has it."""
@@ -84,6 +105,11 @@ class HubSeries:
         """Remove it if it lies in the scratch folder."""
         if self.cache == "evict":
             shutil.rmtree(self._scratch / checkpoint.revision, ignore_errors=True)
+
+
+def _mark(file: Any) -> FileMark:
+    """Large files have the hash of their content, small ones that of their blob in git."""
+    return FileMark(file.size, file.lfs.sha256 if file.lfs else file.blob_id)
 
 
 def _has_weights(folder: Path) -> bool:
