@@ -1,19 +1,22 @@
 """``python -m analysis``: reports over stored runs. ``python -m analysis --help`` lists the commands."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """The command line. A mistake ends with one message and exit code 1."""
+def main(arguments: list[str] | None = None, program: str = "python -m analysis") -> None:
+    """The command line. A mistake ends with one message and exit code 1; ``program`` is how it was called."""
     parser = argparse.ArgumentParser(
-        prog="python -m analysis", description="Tables, figures and reports from stored runs."
+        prog=program, description="Tables, figures and reports from stored runs."
     )
     commands = parser.add_subparsers(dest="command", required=True)
     _add_report(commands)
     _add_calibrate(commands)
-    options = parser.parse_args(arguments)
+    typed = sys.argv[1:] if arguments is None else arguments
+    options = parser.parse_args(typed)
+    options.as_typed = f"{program} {shlex.join(typed)}"
     try:
         options.do(options)
     except (FileNotFoundError, ValueError) as e:
@@ -34,8 +37,12 @@ def _report(options: argparse.Namespace) -> None:
     from trajlab.analysis.report import write_report
 
     out = options.out or Path("reports") / options.runs.resolve().name
-    page = write_report(load_runs(options.runs), out, f"Training trajectories: {options.runs.name}")
-    print(f"{page} (and report.md, {len(list(out.glob('*.png')))} figures)")
+    runs = load_runs(options.runs, skip_broken=True)
+    for problem in runs.problems:
+        print(f"analysis: {problem}", file=sys.stderr)
+    title = f"Training trajectories: {options.runs.resolve().name}"
+    page = write_report(runs, out, title, command=options.as_typed)
+    print(f"{page} (report.md and figures/ beside it; the page needs neither)\nto see it: xdg-open {shlex.quote(str(page))}")
 
 
 def _add_calibrate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -90,6 +90,10 @@ def job(config: DictConfig) -> None:
 
 def main() -> None:
     """The command line."""
+    if sys.argv[1:2] in (["report"], ["calibrate"]):  # of what is stored: no configuration is composed
+        from trajlab.analysis.__main__ import main as analyse
+
+        return analyse(sys.argv[1:], program="python -m trajlab")
     try:
         sys.argv[1:] = command_line(sys.argv[1:])
     except CommandLineError as e:

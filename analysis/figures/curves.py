@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from trajlab.analysis.figures.style import PALETTE, human_count, legend, new_figure, token_axis
+from trajlab.analysis.figures.style import PALETTE, beside, human_count, new_figure, plain_log, token_axis
 from trajlab.analysis.statistics.intervals import t_interval
 
 LABELS = {
@@ -40,8 +40,10 @@ def interval_curves(
     if floor is not None and value == "loss":
         ax.axhline(floor, color="0.3", linestyle="--", linewidth=1, label=f"entropy floor {floor:.3f}")
     ax.set_ylabel(LABELS.get(value, value))
+    if value == "ppl":
+        plain_log(ax, "y")
     token_axis(ax)
-    legend(ax)
+    beside(ax)
     return figure
 
 
@@ -60,10 +62,32 @@ def position_curves(positions: pd.DataFrame, *, caption: str = "", shown: int = 
         at = frame[frame["interval"] == mark].groupby("position")[["nll_sum", "count"]].sum()
         tokens = frame.loc[frame["interval"] == mark, "tokens"].iloc[0]
         ax.plot(at.index, at["nll_sum"] / at["count"], color=colour, linewidth=1, label=human_count(tokens))
-    ax.set_xscale("log")
+    plain_log(ax)
     ax.set_xlabel("position in the context")
     ax.set_ylabel(LABELS["loss"])
-    legend(ax, title="tokens seen", loc="upper right")
+    beside(ax, title="tokens seen")
+    return figure
+
+
+def position_map(positions: pd.DataFrame, *, caption: str = "", split: str | None = None) -> Figure:
+    """Loss over tokens × position, raw weights, means over runs: a row per position, a column per interval after the first.
+
+    Initialisation is left out: its loss is the same everywhere and would take half of the colours.
+    """
+    split = split or str(positions["split"].iloc[0])
+    frame = positions[(positions["split"] == split) & (positions["variant"] == "raw") & (positions["tokens"] > 0)]
+    sums = frame.groupby(["position", "tokens"])[["nll_sum", "count"]].sum()
+    loss = (sums["nll_sum"] / sums["count"]).unstack("tokens")  # noqa: PD010
+    figure, (ax,) = new_figure(f"Loss over tokens and position ({split})", caption)
+    top = float(np.nanquantile(loss.to_numpy(), 0.98))
+    shown = ax.pcolormesh(
+        loss.columns, loss.index, loss, cmap="cividis", vmax=top, shading="nearest", rasterized=True
+    )
+    figure.colorbar(shown, ax=ax, label=LABELS["loss"], extend="max")
+    plain_log(ax, "y")
+    ax.grid(visible=False)
+    ax.set_ylabel("position in the context")
+    token_axis(ax)
     return figure
 
 
