@@ -37,7 +37,9 @@ def interval_curves(
     shown = intervals.dropna(subset=[value])
     for colour, ((variant, split), group) in zip(_colours(), shown.groupby(["variant", "split"]), strict=False):
         seed_band(ax, group, value, colour, f"{split}, {variant}")
-    if floor is not None and value == "loss":
+    if floor is not None and value == "loss" and floor < shown[value].min() - 0.25 * np.ptp(shown[value]):
+        ax.plot([], [], " ", label=f"entropy floor {floor:.3f}, below")  # drawn, it would squeeze the curves
+    elif floor is not None and value == "loss":
         ax.axhline(floor, color="0.3", linestyle="--", linewidth=1, label=f"entropy floor {floor:.3f}")
     ax.set_ylabel(LABELS.get(value, value))
     if value == "ppl":

@@ -13,7 +13,10 @@ from trajlab.analysis.statistics.intervals import t_interval
 SETTLED = 0.05
 """Share of the budget after which losses set the y axis: the fall from initialisation would flatten the turn."""
 
-WIDE, NARROW = (9.0, 4.0), (4.6, 4.4)
+BANDED = 3
+"""Seeds from which the mean's interval is drawn: that of two is some nine times as wide as the seeds are apart."""
+
+WIDE, NARROW = (9.0, 4.0), (3.6, 3.4)
 """Inches: for a screen, for a phone."""
 
 
@@ -86,9 +89,11 @@ def _mean_and_seeds(ax: Axes, frame: pd.DataFrame, value: str, colour: str, dash
     for run, own in frame.groupby("run"):
         ax.plot(own["tokens"], own[value], color=colour, alpha=0.4, linewidth=0.7, linestyle="-", gid=f"seed {run}")
     at = frame.groupby("tokens")[value].agg(["mean", "std", "count"])
+    at = at[at["count"] == frame["run"].nunique()]
     low, high = t_interval(at["mean"], at["std"] / np.sqrt(at["count"]), at["count"])
     ax.plot(at.index, at["mean"], color=colour, linewidth=2.2, linestyle=dash, gid=f"mean {name}")
-    ax.fill_between(at.index, low, high, color=colour, alpha=0.15, linewidth=0)
+    if frame["run"].nunique() >= BANDED:
+        ax.fill_between(at.index, low, high, color=colour, alpha=0.15, linewidth=0)
     return at["mean"]
 
 
@@ -117,7 +122,10 @@ def _axis(ax: Axes, intervals: pd.DataFrame, log: bool) -> None:
 
 def _minimum(ax: Axes, mean: pd.Series) -> None:
     place, loss = float(mean.idxmin()), float(mean.min())
-    ax.plot([place], [loss], "o", color=PALETTE[0], markersize=7, markerfacecolor="white", markeredgewidth=2, zorder=5)
+    ax.plot([place], [loss], "o", color=PALETTE[0], markersize=7, markerfacecolor="white", markeredgewidth=2, zorder=5,
+            clip_on=False)  # fmt: skip
+    if place == mean.index[-1]:
+        return  # the end is labelled anyway
     ax.annotate(
         f"lowest {loss:.2f} at {human_count(place)}",
         (place, loss),
@@ -135,7 +143,8 @@ def _epochs(ax: Axes, intervals: pd.DataFrame) -> None:
         return
     last = intervals.loc[intervals["tokens"].idxmax()]
     per_epoch, epochs = last["tokens"] / last["epoch"], int(last["epoch"] + 1e-9)
-    every = max(1, -(-epochs // 10))
+    most = 10 if ax.figure.get_size_inches()[0] > NARROW[0] else 4
+    every = max(1, -(-epochs // most))
     for epoch in range(every, epochs + 1, every):
         ax.axvline(epoch * per_epoch, ymin=0.97, color="0.3", linewidth=0.8)
         ax.annotate(

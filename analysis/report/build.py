@@ -20,7 +20,7 @@ def write_report(runs: Runs, folder: Path | str, title: str, *, command: str = "
     folder = Path(folder)
     shown = Shown()
     kept = settled(runs)
-    parts = sections(kept)
+    parts = sections(detailed(kept))
     page, figures = render(runs, kept, parts, title, command, shown)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     for figure in figures:
@@ -40,6 +40,23 @@ def settled(runs: Runs) -> Runs:
         if m.get("status") == "running" and (m.get("experiment"), without_seed(str(m.get("run")))) in ended
     }
     return runs.without(gone) if gone else runs
+
+
+DETAILED = 8
+"""Conditions of an experiment that the sections go into. All are compared and answered for; the sections of a hundred
+would take minutes and nobody would read them."""
+
+
+def detailed(runs: Runs, most: int = DETAILED) -> Runs:
+    """Of each experiment with more conditions than ``most`` those with the lowest final losses."""
+    rows = runs.summary
+    if "final_loss" not in rows:
+        return runs
+    rows = rows[rows["seed"].notna()].assign(setting=rows["run"].map(without_seed))
+    final = rows.groupby(["experiment", "setting"])["final_loss"].mean()
+    place = final.groupby("experiment").rank(method="first")
+    gone = set(place[~(place <= most)].index)
+    return runs.without({(r.experiment, r.run) for r in rows.itertuples() if (r.experiment, r.setting) in gone}) if gone else runs
 
 
 def _markdown(title: str, runs: Runs, parts: list[Section]) -> str:

@@ -12,6 +12,7 @@ from scipy import stats
 
 from trajlab.analysis.conditions import Condition
 from trajlab.analysis.figures.style import human_count
+from trajlab.analysis.load import without_seed
 from trajlab.analysis.report.summary import common_curves, number
 from trajlab.analysis.statistics.intervals import t_interval
 
@@ -48,12 +49,12 @@ def _compared(experiment: str, own: list[Condition]) -> Comparison:
     reference = own[int(losses["final loss (nats)"].fillna(np.inf).argmin())]
     others = [c for c in own if c is not reference]
     differences = pd.concat([_difference(c, reference, len(others)) for c in others], ignore_index=True)
-    words = [_which(c, reference, differences[differences["condition"] == c.name]) for c in others]
-    return Comparison(experiment, reference.name, own, losses, differences, words)
+    words = [_which(c, reference, differences[differences["condition"] == setting(c)]) for c in others]
+    return Comparison(experiment, setting(reference), own, losses, differences, words)
 
 
 def _losses(condition: Condition) -> dict[str, object]:
-    row: dict[str, object] = {"condition": condition.name, "seeds": condition.seeds}
+    row: dict[str, object] = {"condition": setting(condition), "seeds": condition.seeds}
     curves = common_curves(condition.intervals)
     places = {} if curves is None else {"best": curves.best, "final": -1}
     for what in ("best", "final"):
@@ -76,22 +77,35 @@ def _difference(other: Condition, reference: Condition, family: int) -> pd.DataF
     level = 1 - 0.05 / max(family * len(table), 1)
     half = stats.t.ppf((1 + level) / 2, max(len(paired) - 1, 1)) * error
     low, high = t_interval(mean, error, len(paired))
-    shown = {"condition": other.name, "difference": mean, "ci_low": low, "ci_high": high}
+    shown = {"condition": setting(other), "difference": mean, "ci_low": low, "ci_high": high}
     return table.assign(**shown, band_low=mean - half, band_high=mean + half)
+
+
+def setting(condition: Condition) -> str:
+    """What was swept and its value, as the runs' names have it: ``optimizer.lr=0.003``; ``as configured`` where nothing was."""
+    return without_seed(str(condition.intervals["run"].iloc[0])) or "as configured"
 
 
 def _which(other: Condition, reference: Condition, d: pd.DataFrame) -> str:
     """Which is better, from where on, by how much, how sure."""
+    a, b = setting(reference), setting(other)
     if d.empty or not np.isfinite(d["difference"]).any():
-        return f"{other.name} shares no seed and interval with {reference.name}: nothing can be paired."
+        return f"{b} shares no seed and interval with {a}: nothing can be paired."
     last = d.iloc[-1]
-    amount = f"{abs(last['difference']):.3f} nats at the end, {human_count(last['tokens'])} tokens"
+    end = f"{abs(last['difference']):.3f} nats {'lower' if last['difference'] >= 0 else 'higher'} than {b}, at {human_count(last['tokens'])} tokens"
     if not last["n"] > 1:
-        return f"{reference.name} ended {amount}, below {other.name}; with one shared seed nothing says how sure that is."
-    words = f"{reference.name} is better than {other.name} by {amount} (95 % CI {last['ci_low']:+.3f} to {last['ci_high']:+.3f}, {number(int(last['n']))} seeds)"
+        return f"{a} ended {end}; they share one seed, so nothing says how sure that is."
+    pairs = f"95 % CI of the difference {signed(last['ci_low'])} to {signed(last['ci_high'])}, {number(int(last['n']))} seeds paired"
     apart = (d["band_low"] > 0).to_numpy()
-    if not apart[-1]:
-        sure = "the interval excludes 0" if last["ci_low"] > 0 else "the interval includes 0"
-        return f"{words}; {sure}, but the band that holds at all intervals at once includes 0 there."
-    start = len(apart) - int(np.argmin(apart[::-1])) if not apart.all() else 0
-    return f"{words}; from {human_count(d['tokens'].iloc[start])} tokens on the band that holds at all intervals at once lies above 0."
+    if apart[-1]:
+        start = 0 if apart.all() else len(apart) - int(np.argmin(apart[::-1]))
+        since = human_count(d["tokens"].iloc[start])
+        return f"{a} is better: it ended {end} ({pairs}), and is ahead from {since} tokens on by a band that holds at all intervals at once."
+    if last["ci_low"] > 0:
+        return f"{a} is probably better: it ended {end} ({pairs}), but a band that holds at all intervals at once includes 0 there."
+    return f"{a} ended {end}, which may be chance ({pairs}): which is better is not settled."
+
+
+def signed(value: float) -> str:
+    """With its sign, a true minus."""
+    return f"{value:+.3f}".replace("-", "−")

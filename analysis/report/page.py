@@ -11,7 +11,7 @@ from trajlab.analysis.conditions import Condition, conditions
 from trajlab.analysis.figures.overview import conditions_figure, difference_figure, turn_figure
 from trajlab.analysis.load import Runs
 from trajlab.analysis.report.caveats import caveats, status_strip
-from trajlab.analysis.report.comparison import BAND, Comparison, comparisons
+from trajlab.analysis.report.comparison import BAND, Comparison, comparisons, setting
 from trajlab.analysis.report.names import Unique, slug
 from trajlab.analysis.report.section import Block, Section
 from trajlab.analysis.report.summary import Tile, common_curves, is_it_real, sentences, tiles
@@ -121,7 +121,7 @@ def render(
     page = environment.get_template("report.html.j2").render(
         title=title, css=css, js=js, command=command, strip=status_strip(runs), problems=runs.problems,
         contents=[*contents, *((s["anchor"], s["title"]) for s in body)], caveats=caveats(runs),
-        switch=[(slug(c.name), c.name) for c in raw], comparisons=compared, answers=answers, sections=body,
+        switch=[(slug(c.name), _named(c)) for c in raw], comparisons=compared, answers=answers, sections=body,
     )  # fmt: skip
     figures = [f for a in answers for f in (a.wide,)] + [f for c in compared for f in (c["wide"], c["apart"])]
     return page, figures + [b for s in body for g in s["groups"] for b in g.blocks if isinstance(b, ShownFigure)]
@@ -134,6 +134,13 @@ def main_split(found: list[Condition]) -> list[Condition]:
         splits.setdefault(str(c.intervals["experiment"].iloc[0]), set()).add(str(c.intervals["split"].iloc[0]))
     chosen = {e: "valid" if "valid" in s else min(s) for e, s in splits.items()}
     return [c for c in found if c.intervals["split"].iloc[0] == chosen[str(c.intervals["experiment"].iloc[0])]]
+
+
+def _named(condition: Condition) -> str:
+    """Experiment, and what was swept."""
+    swept = setting(condition)
+    experiment = str(condition.intervals["experiment"].iloc[0])
+    return experiment if swept == "as configured" else f"{experiment}: {swept}"
 
 
 def _answer(condition: Condition, runs: Runs, shown: Shown) -> Answer | None:
@@ -149,12 +156,12 @@ def _answer(condition: Condition, runs: Runs, shown: Shown) -> Answer | None:
         shown.figure(turn_figure(condition.intervals, **options, **view), f"turn-{condition.name}", words, alt=lines[0])
         for view in ({}, {"narrow": True}, {"log": True})
     )
-    return Answer(slug(condition.name), shown.unique(f"condition-{condition.name}"), condition.name, condition.seeds,
+    return Answer(slug(condition.name), shown.unique(f"condition-{condition.name}"), _named(condition), condition.seeds,
                   lines, tiles(curves), is_it_real(condition), wide, narrow, log)  # fmt: skip
 
 
 def _compared(c: Comparison, shown: Shown) -> dict[str, object]:
-    named = [(_short(k.name, c.experiment), k.intervals) for k in c.conditions]
+    named = [(setting(k), k.intervals) for k in c.conditions]
     caption = c.conditions[0].caption
     alt = " ".join(c.sentences[:2])
     words = "Validation loss: each seed thin, each condition's mean with its 95 % interval thick."
@@ -172,10 +179,6 @@ def _compared(c: Comparison, shown: Shown) -> dict[str, object]:
             c.differences if len(c.differences) <= 200 else final, f"Loss above {c.reference}, nats. Band: {BAND}.", f"{c.experiment}-differences"
         ),
     }  # fmt: skip
-
-
-def _short(name: str, experiment: str) -> str:
-    return name.removeprefix(slug(experiment)).strip("_-") or name
 
 
 def _section(section: Section, shown: Shown) -> dict[str, object]:

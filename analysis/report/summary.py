@@ -90,11 +90,11 @@ def _agreement(c: Curves) -> str:
         return "There is one seed, so nothing can be said of other seeds."
     up = int((rise_S > 0).sum())
     low, high = _interval(rise_S)
-    who = f"All {number(n)} seeds" if up in (0, n) else f"{number(up).capitalize()} of {number(n)} seeds"
-    end = "stand below it" if up == 0 else "ended higher than the best interval of the others"
+    who = ("Both seeds" if n == 2 else f"All {number(n)} seeds") if up in (0, n) else f"{number(up).capitalize()} of {number(n)} seeds"
     if c.best == c.loss_SK.shape[1] - 1 and up == 0:
-        return f"{who} end no higher than they ever were."
-    return f"{who} {end if up else 'ended no higher than the best interval of the others'}: mean rise {rise_S.mean():+.3f} nats (95 % CI {low:+.3f} to {high:+.3f})."
+        return f"{who} ended no higher than at the interval that is best for the others."
+    end = f"ended {'higher' if up else 'no higher'} than at the interval that is best for the others"
+    return f"{who} {end}: mean rise {_signed(float(rise_S.mean()))} nats (95 % CI {_signed(low)} to {_signed(high)})."
 
 
 def _beside(c: Curves, floor: float | None) -> str:
@@ -118,7 +118,7 @@ def tiles(c: Curves) -> list[Tile]:
     return [
         Tile("Best loss", f"{best_S.mean():.3f} nats", _ci(best_S) if n > 1 else one),
         Tile("Tokens at best", human_count(c.tokens_K[c.best]), f"interval {c.best} of {len(c.tokens_K) - 1}"),
-        Tile("Rise to the end", f"{c.rise_S.mean():+.3f} nats", _ci(c.rise_S, "+") if n > 1 else one),
+        Tile("Rise to the end", f"{_signed(float(c.rise_S.mean()))} nats", _ci(c.rise_S, "+") if n > 1 else one),
         Tile("Spread of seeds", f"{c.loss_SK[:, -1].std(ddof=1):.3f} nats" if n > 1 else "–", "sd at the end" if n > 1 else one),
         Tile("Budget after best", f"{after:.0%}", f"of {human_count(c.tokens_K[-1])} tokens"),
     ]
@@ -153,4 +153,8 @@ def _interval(values_S: NDArray[np.float64]) -> tuple[float, float]:
 
 def _ci(values_S: NDArray[np.float64], sign: str = "") -> str:
     low, high = _interval(values_S)
-    return f"95 % CI {low:{sign}.3f} to {high:{sign}.3f}"
+    return f"95 % CI {low:{sign}.3f} to {high:{sign}.3f}".replace("-", "−")
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")

@@ -38,12 +38,17 @@ def inline_svg(document: str, prefix: str) -> str:
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.S)
     # a style sheet inside would hold for the whole page
     body = re.sub(r"<style type=\"text/css\">.*?</style>", "", body, flags=re.S)
-    body = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", body, count=1)
     body = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", body, count=1)
+    body = re.sub(r'(<svg[^>]*?) width="([\d.]+)pt"', _largest, body, count=1)
     body = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', body)
     body = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', body)
     body = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", body)
     return re.sub(r'style="[^"]*"', lambda m: _with_variables(m[0]), body)
+
+
+def _largest(match: re.Match[str]) -> str:
+    """As wide as there is room, but letters no larger than the page's."""
+    return f'{match[1]} style="max-width:{1.45 * float(match[2]):.0f}px"'
 
 
 def _with_variables(style: str) -> str:

@@ -15,6 +15,9 @@ MEASURES = {"loss": "validation loss", "ppl": "perplexity", "volatility": "rolli
 CALIBRATED_CELLS = 600
 """Largest seeds × intervals at which the report calibrates the tests itself: a second or two."""
 
+READ = ("ANOVA, Greenhouse–Geisser", "sign flips of whole curves")
+"""The two tests that docs/statistics.md recommends."""
+
 LONGEST_FAMILY = 60
 """Contrasts beyond which a family is counted rather than listed."""
 
@@ -26,12 +29,12 @@ def section(runs: Runs) -> Section | None:
         if condition.seeds < 2:
             part.text(f"Condition {condition.name} has one seed; repeated measures need at least two.")
             continue
-        part.text(f"Condition {condition.name}, {condition.seeds} seeds.")
+        part.condition(condition.name, condition.seeds)
         try:
             _tests(part, condition)
             _contrasts(part, condition)
         except ValueError as e:
-            part.text(f"Not computed: {e}.")
+            part.problem(f"Not computed: {e}.")
     return part if part.blocks else None
 
 
@@ -44,7 +47,10 @@ def _tests(part: Section, condition: Condition) -> None:
             continue
         anova = rm_anova(frame, measure, "interval", "seed")
         part.text(f"{words.capitalize()}. {_anova_words(anova)}")
-        part.table(compare_tests(frame, measure, "interval", "seed"), f"Every test of an interval effect on {words}.")
+        tests = compare_tests(frame, measure, "interval", "seed")
+        read = tests["test"].isin(READ)
+        part.table(tests[read], f"The tests to read of an interval effect on {words}.")
+        part.table(tests[~read], f"The other tests of an interval effect on {words}, most of them wrong for curves.", folded=True)
     trend = trend_test(condition.intervals, "loss", "interval", "seed", degree=min(2, k - 1))
     part.table(trend.table(), "Linear (1) and quadratic (2) trend of the loss over intervals, t tests over seeds.")
     mixed = mixed_model(condition.intervals, "loss", "interval", "seed")
