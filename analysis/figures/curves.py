@@ -100,4 +100,4 @@ def _colours() -> list[str]:
 def _shades(n: int) -> list[tuple[float, float, float, float]]:
     from matplotlib import colormaps
 
-    return [tuple(c) for c in colormaps["viridis"](np.linspace(0, 0.9, n))]
+    return [tuple(c) for c in colormaps["viridis"](np.linspace(0.2, 0.85, n))]

@@ -16,6 +16,10 @@ SETTLED = 0.05
 BANDED = 3
 """Seeds from which the mean's interval is drawn: that of two is some nine times as wide as the seeds are apart."""
 
+NAMES = ("validation", "training")
+TOLD = 60
+"""Values of a line up to which each is told under the pointer: every one is a mark of its own in the SVG."""
+
 WIDE, NARROW = (9.0, 4.0), (3.6, 3.4)
 """Inches: for a screen, for a phone."""
 
@@ -35,7 +39,7 @@ def turn_figure(
     if "train_loss" in intervals and intervals["train_loss"].notna().any():
         train = _mean_and_seeds(ax, intervals.dropna(subset=["train_loss"]), "train_loss", PALETTE[1], DASHES[1], "training")
         ends.append((float(train.iloc[-1]), f"training {train.iloc[-1]:.2f}", PALETTE[1]))
-    _range(ax, intervals)
+    _range(ax, intervals, ("loss", "train_loss"))
     _axis(ax, intervals, log)
     if not log:
         _epochs(ax, intervals)
@@ -57,7 +61,7 @@ def conditions_figure(
         mean = _mean_and_seeds(ax, frame, "loss", colour, dash, name)
         ends.append((float(mean.iloc[-1]), f"{name} {mean.iloc[-1]:.2f}", colour))
     together = pd.concat([frame for _, frame in named])
-    _range(ax, together)
+    _range(ax, together, ("loss",))
     _axis(ax, together, log)
     ax.set_ylabel("validation loss (nats per token)")
     _ends(ax, ends)
@@ -86,23 +90,32 @@ def difference_figure(differences: pd.DataFrame, reference: str, *, caption: str
 
 def _mean_and_seeds(ax: Axes, frame: pd.DataFrame, value: str, colour: str, dash: object, name: str) -> pd.Series:
     """The seeds thin, their mean thick with its 95 % interval; the mean by tokens."""
-    for run, own in frame.groupby("run"):
-        ax.plot(own["tokens"], own[value], color=colour, alpha=0.4, linewidth=0.7, linestyle="-", gid=f"seed {run}")
+    for place, (_, own) in enumerate(frame.groupby("run")):
+        name_in_svg = f"seed-{len(ax.lines)}-{place}"  # what the page's switch of single seeds looks for
+        ax.plot(own["tokens"], own[value], color=colour, alpha=0.4, linewidth=0.7, linestyle="-", gid=name_in_svg)
     at = frame.groupby("tokens")[value].agg(["mean", "std", "count"])
     at = at[at["count"] == frame["run"].nunique()]
     low, high = t_interval(at["mean"], at["std"] / np.sqrt(at["count"]), at["count"])
-    ax.plot(at.index, at["mean"], color=colour, linewidth=2.2, linestyle=dash, gid=f"mean {name}")
+    ax.plot(at.index, at["mean"], color=colour, linewidth=2.2, linestyle=dash)
+    if name in NAMES and len(at) <= TOLD:
+        _tell(ax, at["mean"], colour, name)
     if frame["run"].nunique() >= BANDED:
         ax.fill_between(at.index, low, high, color=colour, alpha=0.15, linewidth=0)
     return at["mean"]
 
 
-def _range(ax: Axes, intervals: pd.DataFrame) -> None:
+def _tell(ax: Axes, mean: pd.Series, colour: str, name: str) -> None:
+    """A mark on each value that isn't seen; its name says the value, and the page shows it under the pointer."""
+    for tokens, value in mean.items():
+        words = f"value {human_count(float(tokens))} tokens: {name} {value:.3f}"
+        ax.plot([tokens], [value], "o", color=colour, alpha=0.0, markersize=9, gid=words)
+
+
+def _range(ax: Axes, intervals: pd.DataFrame, columns: Sequence[str]) -> None:
     """The y axis from the losses after the first fall."""
     last = intervals["tokens"].max()
     settled = intervals[intervals["tokens"] >= SETTLED * last]
-    columns = [c for c in ("loss", "train_loss") if c in settled]
-    values = settled[columns].to_numpy(float)
+    values = settled[[c for c in columns if c in settled]].to_numpy(float)
     values = values[np.isfinite(values)]
     if len(values):
         room = max(float(np.ptp(values)), 1e-3)

@@ -72,12 +72,12 @@ def _difference(other: Condition, reference: Condition, family: int) -> pd.DataF
     """Paired by seed at the token counts that both have."""
     a, b = (c.intervals.pivot_table(index="seed", columns="tokens", values="loss") for c in (other, reference))
     paired = (a - b).dropna(how="all").dropna(axis=1)
-    table = pd.DataFrame({"tokens": paired.columns.to_numpy(float), "n": len(paired)})
+    table = pd.DataFrame({"condition": setting(other), "tokens": paired.columns.to_numpy(float), "n": len(paired)})
     mean, error = paired.mean().to_numpy(), (paired.std(ddof=1) / np.sqrt(max(len(paired), 1))).to_numpy()
     level = 1 - 0.05 / max(family * len(table), 1)
     half = stats.t.ppf((1 + level) / 2, max(len(paired) - 1, 1)) * error
     low, high = t_interval(mean, error, len(paired))
-    shown = {"condition": setting(other), "difference": mean, "ci_low": low, "ci_high": high}
+    shown = {"difference": mean, "ci_low": low, "ci_high": high}
     return table.assign(**shown, band_low=mean - half, band_high=mean + half)
 
 

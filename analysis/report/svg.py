@@ -43,6 +43,7 @@ def inline_svg(document: str, prefix: str) -> str:
     body = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', body)
     body = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', body)
     body = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", body)
+    body = re.sub(rf'id="{prefix}-value ([^"<>&]*)"', r'data-words="\1"', body)  # figures.overview names its marks so
     return re.sub(r'style="[^"]*"', lambda m: _with_variables(m[0]), body)
 
 

@@ -27,7 +27,7 @@ HEADERS = {
     "regret": "regret (nats)", "kept_regret": "regret, best kept (nats)", "worst_regret": "worst regret (nats)",
     "tokens_after_best": "tokens after the best", "fired": "fired (share of seeds)", "spike_score": "spike score (%)",
     "largest_z": "largest z", "mse": "mse (nats²)", "mae": "mae (nats)", "df": "df", "r2": "R²",
-    "difference": "difference (nats)", "d_z": "d (z)", "hedges_g": "Hedges' g",
+    "difference": "difference (nats)", "d_z": "d (z)", "band_low": "simultaneous band from", "band_high": "to ", "hedges_g": "Hedges' g",
 }  # fmt: skip
 """What stands over a column; any other is its name with spaces."""
 

@@ -13,7 +13,7 @@
 
   const choose = document.getElementById("switch");
   if (choose) choose.addEventListener("change", () => {
-    all("[data-condition]").forEach((e) => (e.hidden = choose.value && e.dataset.condition !== choose.value));
+    all("[data-condition]").forEach((e) => (e.hidden = Boolean(choose.value) && !(choose.value + "_").startsWith(e.dataset.condition + "_")));
     if (choose.value) all("article[data-condition] > details").forEach((d) => (d.open = true));
   });
 
@@ -49,7 +49,7 @@
     });
   }
 
-  // values on hover: [x, y] in the figure's own units with words, from its data-points
+  // values under the pointer
   for (const mark of all("svg [data-words]")) {
     const box = mark.closest(".scroll");
     mark.addEventListener("pointerenter", (e) => {

@@ -36,6 +36,7 @@ def two_conditions(worse: float = 0.3, seeds: int = 3) -> Runs:
         names = {m["run"]: f"{m['run']},optimizer.lr={rate}" for m in one.manifests}
         noise = 0.005 * np.random.default_rng(1).standard_normal(len(one.intervals))
         frame = one.intervals.assign(run=one.intervals["run"].map(names))
+        frame["train_loss"] = frame["loss"].where(frame["interval"] > 0) - 0.4
         frames.append(frame.assign(loss=frame["loss"] + (more + noise if more else 0.0)))
         manifests += [{**m, "run": names[m["run"]], "status": "finished"} for m in one.manifests]
     return Runs({"intervals": pd.concat(frames, ignore_index=True)}, manifests)
@@ -58,9 +59,9 @@ def test_a_name_is_given_once() -> None:
     assert [unique(n) for n in ("a", "a", "A", "b")] == ["a", "a-2", "A-3", "b"]
 
 
-@pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.usefixtures("quick")
-def test_hostile_names_stay_words(name: str, tmp_path: Path) -> None:
+def test_hostile_names_stay_words(tmp_path: Path) -> None:
+    name = " ".join(HOSTILE)
     one = budget_runs(seeds=2, intervals=4)
     tables = {k: f.assign(experiment=name, run=f["run"] + name) for k, f in one.tables.items()}
     runs = Runs(tables, [{**m, "experiment": name, "run": m["run"] + name, "git_commit": name} for m in one.manifests])
@@ -69,7 +70,9 @@ def test_hostile_names_stay_words(name: str, tmp_path: Path) -> None:
     assert all(p.parts[:2] == ("out", "deep") for p in files)
     text = page.read_text()
     assert text.count("<script>") == text.count("</script>") == 1
-    assert not re.search(r"<[a-z][^<>]*\sonerror=(?!&)", re.sub(r'"[^"]*"', '""', text))
+    without_values = re.sub(r'"[^"]*"' + r"|'[^']*'", '""', re.sub(r"<(style|script)>.*?</\1>", "", text, flags=re.S))
+    assert not re.search(r"<[a-z][^<>]*\sonerror=", without_values)
+    assert "$x_{" in text
     assert "<script" not in page.with_suffix(".md").read_text().replace("\\<script", "")
 
 
@@ -98,13 +101,13 @@ def test_a_seed_does_not_choose_where_its_own_rise_starts() -> None:
     """On pure noise the rise from each seed's own minimum is always positive; from the others' it is zero on average."""
     rng = np.random.default_rng(0)
     rises = []
-    for _ in range(200):
+    for _ in range(60):
         noise = rng.standard_normal((6, 20))
         frame = pd.DataFrame([{"run": s, "interval": t, "tokens": t, "loss": noise[s, t]} for s in range(6) for t in range(20)])
         found = common_curves(frame)
         assert found is not None
         rises.append(found.rise_S.mean())
-    assert abs(np.mean(rises)) < 0.1
+    assert abs(np.mean(rises)) < 0.15
 
 
 def test_conditions_are_compared_by_seed_and_never_pooled(tmp_path: Path) -> None:
@@ -123,7 +126,10 @@ def test_conditions_are_compared_by_seed_and_never_pooled(tmp_path: Path) -> Non
 
 
 def test_what_may_be_chance_is_called_so() -> None:
-    (found,) = comparisons(list(conditions(two_conditions(worse=1e-5))))
+    runs = two_conditions(worse=0.0)
+    own = runs.intervals["seed"].map({0: 0.03, 1: -0.02, 2: 0.002})
+    apart = runs.intervals["loss"] + own.where(runs.intervals["run"].str.endswith("0.01"), 0.0)
+    (found,) = comparisons(list(conditions(Runs({"intervals": runs.intervals.assign(loss=apart)}, runs.manifests))))
     assert "may be chance" in found.sentences[0]
 
 
@@ -174,7 +180,8 @@ def test_a_diverged_seed_takes_no_other_with_it(tmp_path: Path) -> None:
 
 def test_the_numbers_of_the_page_are_the_tables(tmp_path: Path, quick: None) -> None:
     text = write_report(two_conditions(), tmp_path, "Numbers").read_text()
-    shown = pd.read_html(StringIO(text))[0]
+    table = text[text.index("<tbody>") : text.index("</tbody>")]
+    shown = pd.DataFrame([re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in table.split("</tr>")[:-1]])
     (data,) = re.findall(r'href="data:text/csv;charset=utf-8;base64,([^"]+)" download="tinystories_budget-losses', text)
     exact = pd.read_csv(StringIO(base64.b64decode(data).decode()))
     assert len(shown) == len(exact) == 2
@@ -222,6 +229,7 @@ def test_the_page_in_a_real_browser(tmp_path: Path) -> None:
     (tmp_path / "alone").mkdir()
     found = chromium.opened(page, (1200, 800, 390), tmp_path / "alone")
     assert set(found) == {"1200", "800", "390"}
+    assert page.read_text().count("data-words") > 20
     for width, seen in found.items():
         assert seen["errors"] == [], width
         assert seen["over"] <= 0, width
