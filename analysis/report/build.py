@@ -20,8 +20,11 @@ def write_report(runs: Runs, folder: Path | str, title: str, *, command: str = "
     folder = Path(folder)
     shown = Shown()
     kept = settled(runs)
-    parts = sections(detailed(kept))
-    page, figures = render(runs, kept, parts, title, command, shown)
+    shown_in_full = detailed(kept)
+    parts = sections(shown_in_full)
+    if left := len(kept.manifests) - len(shown_in_full.manifests):
+        parts.insert(0, _left_out(left))
+    page, figures = render(runs, kept, shown_in_full, parts, title, command, shown)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     for figure in figures:
         (folder / "figures" / f"{figure.name}.svg").write_text(figure.document, encoding="utf-8")
@@ -42,9 +45,9 @@ def settled(runs: Runs) -> Runs:
     return runs.without(gone) if gone else runs
 
 
-DETAILED = 8
-"""Conditions of an experiment that the sections go into. All are compared and answered for; the sections of a hundred
-would take minutes and nobody would read them."""
+DETAILED = 4
+"""Conditions of an experiment that the sections go into. All are compared; the sections of a hundred would take minutes and
+nobody would read them."""
 
 
 def detailed(runs: Runs, most: int = DETAILED) -> Runs:
@@ -57,6 +60,15 @@ def detailed(runs: Runs, most: int = DETAILED) -> Runs:
     place = final.groupby("experiment").rank(method="first")
     gone = set(place[~(place <= most)].index)
     return runs.without({(r.experiment, r.run) for r in rows.itertuples() if (r.experiment, r.setting) in gone}) if gone else runs
+
+
+def _left_out(runs: int) -> Section:
+    part = Section("What is not below")
+    part.text(
+        f"All conditions are compared above. The sections below go into the {DETAILED} conditions with the lowest final loss of "
+        f"each experiment; {runs:,} runs of other conditions are not in them. For those, make a report of their own folders."
+    )
+    return part
 
 
 def _markdown(title: str, runs: Runs, parts: list[Section]) -> str:

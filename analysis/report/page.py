@@ -103,13 +103,15 @@ class Shown:
 
 
 def render(
-    runs: Runs, settled: Runs, parts: list[Section], title: str, command: str, shown: Shown
+    runs: Runs, settled: Runs, detailed: Runs, parts: list[Section], title: str, command: str, shown: Shown
 ) -> tuple[str, list[ShownFigure]]:
-    """The page as one string of HTML, and its figures. ``settled`` are those of the runs that the answer is made from."""
-    raw = [c for c in conditions(settled) if not c.intervals.empty]
-    main = main_split(raw)
-    compared = [_compared(c, shown) for c in comparisons(main)]
-    answers = [a for a in (_answer(c, settled, shown) for c in main) if a is not None]
+    """The page as one string of HTML, and its figures.
+
+    ``settled`` are those of the runs that conditions are compared by, ``detailed`` those of them with answers of their own.
+    """
+    raw = list(conditions(detailed))
+    compared = [_compared(c, shown) for c in comparisons(main_split(list(conditions(settled))))]
+    answers = [a for a in (_answer(c, detailed, shown) for c in main_split(raw)) if a is not None]
     body = [_section(s, shown) for s in parts]
     environment = Environment(
         loader=PackageLoader("trajlab.analysis.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True

@@ -1,5 +1,7 @@
 """Repeated measures: is the interval effect real, where does training turn, how many seeds would it take."""
 
+from functools import lru_cache
+
 import pandas as pd
 
 from trajlab.analysis.conditions import Condition, conditions
@@ -80,12 +82,17 @@ def _calibration(part: Section, n: int, k: int) -> None:
     if n * k > CALIBRATED_CELLS:
         part.text(f"To calibrate the tests at this size: python -m analysis calibrate --seeds {n} --intervals {k}.")
         return
-    table = false_positives(calibrate(n, k, replicates=500, effects=(), n_permutations=199))
     part.table(
-        table,
+        _calibrated(n, k),
         f"How often each test rejects at 5 % where there is no effect (percent of 500 simulated data sets of {n} seeds × {k} "
         "intervals). A test far above 5 under a random walk must not be read on a training curve.",
     )
+
+
+@lru_cache(maxsize=32)
+def _calibrated(n: int, k: int) -> pd.DataFrame:
+    """The same for all conditions of one size, so it is simulated once."""
+    return false_positives(calibrate(n, k, replicates=500, effects=(), n_permutations=199))
 
 
 def _contrasts(part: Section, condition: Condition) -> None:
