@@ -2,7 +2,7 @@
 
 >>> from trajlab import analysis
 >>> [name for name in dir(analysis) if not name.startswith("_")]
-['Runs', 'best_interval', 'between_seeds', 'compare_tests', 'load_runs', 'planned_contrasts', 'plot', 'returns', 'rm_anova', 'write_report']
+['Runs', 'best_interval', 'between_seeds', 'compare_tests', 'forecast', 'load_runs', 'planned_contrasts', 'plot', 'returns', 'rm_anova', 'write_report']
 
 Each is imported when it is first used, so that reading a table doesn't wait for SciPy and matplotlib.
 """
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from trajlab.analysis.contrasts import planned_contrasts
     from trajlab.analysis.diminishing_returns import best_interval, returns
+    from trajlab.analysis.forecasting.default import forecast
     from trajlab.analysis.load import Runs, load_runs
     from trajlab.analysis.plots import plot
     from trajlab.analysis.repeated_measures import compare_tests, rm_anova
@@ -24,6 +25,7 @@ __all__ = [
     "best_interval",
     "between_seeds",
     "compare_tests",
+    "forecast",
     "load_runs",
     "planned_contrasts",
     "plot",
@@ -37,6 +39,7 @@ _HOMES = {
     "best_interval": "diminishing_returns",
     "between_seeds": "stability",
     "compare_tests": "repeated_measures",
+    "forecast": "forecasting.default",
     "load_runs": "load",
     "planned_contrasts": "contrasts",
     "plot": "plots",

@@ -3,17 +3,20 @@
 import argparse
 import shlex
 import sys
+import warnings
 from pathlib import Path
+
+from trajlab.analysis.forecasting.command import add_contest, add_register
 
 
 def main(arguments: list[str] | None = None, program: str = "python -m analysis") -> None:
     """The command line. A mistake ends with one message and exit code 1; ``program`` is how it was called."""
-    parser = argparse.ArgumentParser(
-        prog=program, description="Tables, figures and reports from stored runs."
-    )
+    parser = argparse.ArgumentParser(prog=program, description="Tables, figures and reports from stored runs.")
     commands = parser.add_subparsers(dest="command", required=True)
     _add_report(commands)
     _add_calibrate(commands)
+    add_contest(commands)
+    add_register(commands)
     typed = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(typed)
     options.as_typed = f"{program} {shlex.join(typed)}"
@@ -37,12 +40,16 @@ def _report(options: argparse.Namespace) -> None:
     from trajlab.analysis.report import write_report
 
     out = options.out or Path("reports") / options.runs.resolve().name
-    runs = load_runs(options.runs, skip_broken=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "left out")  # said below, without the place in the code
+        runs = load_runs(options.runs)
     for problem in runs.problems:
-        print(f"analysis: {problem}", file=sys.stderr)
+        print(f"analysis: left out: {problem}", file=sys.stderr)
     title = f"Training trajectories: {options.runs.resolve().name}"
     page = write_report(runs, out, title, command=options.as_typed)
-    print(f"{page} (report.md and figures/ beside it; the page needs neither)\nto see it: xdg-open {shlex.quote(str(page))}")
+    print(
+        f"{page} (report.md and figures/ beside it; the page needs neither)\nto see it: xdg-open {shlex.quote(str(page))}"
+    )
 
 
 def _add_calibrate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -5,19 +5,22 @@
 
 import difflib
 import json
-from collections.abc import Callable, Collection, Iterable
+import re
+import warnings
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trajlab.analysis.tables import FORMAT, ORDER, ORDER_OF, as_expected
+from trajlab.analysis.manifests import Manifest, window_overlaps
+from trajlab.analysis.tables import COLUMNS, FORMAT, ORDER, ORDER_OF, as_expected
 
-
-Read = TypeVar("Read")
+SHOWN = 5
+"""Unfinished runs that a warning names."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -28,7 +31,7 @@ class Runs:
     manifests: list[dict[str, Any]] = field(default_factory=list)
     """One a run: status, configuration, data, parameters, versions; with ``folder``."""
     problems: list[str] = field(default_factory=list)
-    """What could not be read and was left out (`load_runs` with ``skip_broken``)."""
+    """A sentence for each run that lies there too and can't be read."""
 
     def table(self, name: str) -> pd.DataFrame:
         """A table by name, plug-ins' ones too."""
@@ -109,7 +112,10 @@ class Runs:
         raw = raw[raw["split"] == ("valid" if (raw["split"] == "valid").any() else raw["split"].min())]
         by = raw.sort_values("tokens").groupby(["experiment", "run"])
         curves = by.agg(
-            intervals=("interval", "nunique"), tokens=("tokens", "max"), lowest_loss=("loss", "min"), final_loss=("loss", "last")
+            intervals=("interval", "nunique"),
+            tokens=("tokens", "max"),
+            lowest_loss=("loss", "min"),
+            final_loss=("loss", "last"),
         )
         return told.merge(curves.reset_index(), on=["experiment", "run"], how="left")
 
@@ -128,7 +134,10 @@ class Runs:
     @property
     def configs(self) -> pd.DataFrame:
         """A row per run: its whole configuration, a column for each key (``optimizer.lr``)."""
-        flat = [pd.json_normalize(m.get("config") or {}).assign(experiment=m.get("experiment"), run=m.get("run")) for m in self.manifests]
+        flat = [
+            pd.json_normalize(m.get("config") or {}).assign(experiment=m.get("experiment"), run=m.get("run"))
+            for m in self.manifests
+        ]
         if not flat:
             return pd.DataFrame()
         frame = pd.concat(flat, ignore_index=True)
@@ -143,10 +152,20 @@ class Runs:
     def caption(self) -> str:
         """The data behind the runs and how many there are, for figures and reports."""
         sources = sorted(
-            {f"{m['data'].get('source')} [{str(m['data'].get('fingerprint'))[:8]}]" for m in self.manifests if m.get("data")}
+            {
+                f"{m['data'].get('source')} [{str(m['data'].get('fingerprint'))[:8]}]"
+                for m in self.manifests
+                if m.get("data")
+            }
         )
         count = f"{len(self.manifests)} run{'s' if len(self.manifests) != 1 else ''}"
-        return f"{', '.join(sources) or 'unknown data'} · {count}"
+        going = f", {len(self.unfinished)} not finished" if self.unfinished else ""
+        return f"{', '.join(sources) or 'unknown data'} · {count}{going}"
+
+    @property
+    def unfinished(self) -> list[str]:
+        """Folders of the runs whose manifest says that they are still going or were interrupted."""
+        return [str(m.get("folder", m.get("run"))) for m in self.manifests if m.get("status", "finished") != "finished"]
 
     def entropy_floor(self, split: str) -> float | None:
         """Nats per token that no model can beat, where all runs know the same one."""
@@ -154,46 +173,80 @@ class Runs:
         return floors.pop() if len(floors) == 1 else None
 
 
-def load_runs(path: Path | str, *, finished_only: bool = False, skip_broken: bool = False) -> Runs:
-    """All runs at or below ``path``.
+def load_runs(path: Path | str, *, finished_only: bool = False) -> Runs:
+    """All runs at or below ``path`` that can be read; a warning, and a line in `Runs.problems`, names each that can't.
 
-    Raises FileNotFoundError where there is none, ValueError where a run is of a format that this version doesn't know, a file
-    can't be read or has a column of another type than docs/tables.md says, and where runs of one experiment were trained on
-    different data: their curves must not be pooled. With ``skip_broken`` the run (or the table of that run) is left out
-    instead, and `Runs.problems` says which and why.
+    Unfinished runs are among them, unless ``finished_only``, with a warning that names them.
+
+    A run can't be read where its manifest is broken or of a format that this version doesn't know, and where a part of a
+    table is broken or has a column of another type than docs/tables.md says. Raises FileNotFoundError where there is no run
+    at all, ValueError where none can be read, and where runs of one experiment were trained on different data: their curves
+    must not be pooled.
     """
-    problems: list[str] | None = [] if skip_broken else None
-    paths = sorted(Path(path).rglob("manifest.json"))
-    manifests = [m for m in (_or_problem(problems, _manifest, p) for p in paths) if m is not None]
-    if finished_only:
-        manifests = [m for m in manifests if m["status"] == "finished"]
-    if not manifests and not problems:
+    manifests, tables, problems = [], [], []
+    for file in _manifest_files(Path(path)):
+        try:
+            manifest = _manifest(file)
+            if finished_only and manifest.get("status", "finished") != "finished":
+                continue
+            parts = _tables(file.parent)
+        except ValueError as e:
+            problems.append(str(e))
+            warnings.warn(f"left out: {e}", stacklevel=2)
+            continue
+        manifests.append(manifest)
+        tables.append(parts)
+    if not manifests:
+        if problems:
+            raise ValueError("\n".join(problems))
         raise FileNotFoundError(f"{path}: no run is stored here; a run's folder holds a manifest.json")
-    manifests = _of_one_data(manifests, problems)
-    folders = [Path(m["folder"]) for m in manifests]
-    names = sorted({p.name for f in folders for p in f.glob("metrics/*") if any(p.glob("part-*.parquet"))})
-    tables = {name: _read(name, folders, problems) for name in names}
-    return Runs(tables, manifests, problems or [])
+    _refuse_mixed_data(manifests)
+    names = sorted({name for parts in tables for name in parts})
+    frames = {name: _frame(name, [p for parts in tables for p in parts.get(name, [])]) for name in names}
+    if "intervals" in frames:
+        frames["intervals"] = _with_overlap(frames["intervals"], manifests)
+    runs = Runs(frames, manifests, problems)
+    _warn_of_unfinished(runs)
+    return runs
 
 
-def _or_problem(problems: list[str] | None, read: Callable[..., Read], *arguments: object) -> Read | None:
-    """What ``read`` gives; None where it fails and problems are collected."""
-    try:
-        return read(*arguments)
-    except ValueError as e:
-        if problems is None:
-            raise
-        problems.append(f"{e}. It is left out.")
-        return None
+def _warn_of_unfinished(runs: Runs) -> None:
+    if not runs.unfinished:
+        return
+    count = f"{len(runs.unfinished)} of {len(runs.manifests)} runs {'is' if len(runs.unfinished) == 1 else 'are'}"
+    warnings.warn(
+        f"{count} not finished: {', '.join(runs.unfinished[:SHOWN])}; their curves end early. finished_only=True leaves "
+        "them out",
+        stacklevel=3,
+    )
+
+
+def _with_overlap(intervals: pd.DataFrame, manifests: Iterable[Manifest]) -> pd.DataFrame:
+    """With ``window_overlap``: how many validation windows in a row share text, where manifests say it."""
+    known = {
+        (m["experiment"], m["run"], split): overlap for m in manifests for split, overlap in window_overlaps(m).items()
+    }
+    if not known or not {"experiment", "run", "split"} <= set(intervals.columns):
+        return intervals
+    rows = zip(intervals["experiment"], intervals["run"], intervals["split"], strict=True)
+    overlaps = pd.array([known.get(row) for row in rows], dtype="Int64")
+    return intervals.assign(window_overlap=overlaps)
+
+
+def _manifest_files(root: Path) -> list[Path]:
+    """The manifests at or below a folder; hidden folders hold what is being replaced."""
+    found = sorted(root.rglob("manifest.json"))
+    return [f for f in found if not any(part.startswith(".") for part in f.relative_to(root).parts)]
 
 
 def _manifest(path: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e:
-        raise ValueError(f"{path} can't be read ({e}); move the run's folder away or make the run again") from e
-    if not isinstance(manifest, dict) or not all(isinstance(manifest.get(k), str) for k in ("experiment", "run")):
-        raise ValueError(f"{path} doesn't say which experiment and run it is of; move the run's folder away")
+        manifest = json.loads(path.read_text())
+    except (ValueError, OSError) as e:
+        raise ValueError(f"{path} can't be read ({e}); restore it, or remove the run's folder") from e
+    texts = ("experiment", "run", "status")
+    if not isinstance(manifest, dict) or not all(isinstance(manifest.get(key), str) for key in texts):
+        raise ValueError(f"{path} is no manifest of a run ({', '.join(texts)}); restore it, or remove the run's folder")
     if manifest.get("format", FORMAT) != FORMAT:
         raise ValueError(
             f"{path} is of format {manifest['format']!r}, this version of trajlab knows format {FORMAT}; read it with the "
@@ -202,50 +255,51 @@ def _manifest(path: Path) -> dict[str, Any]:
     return {**manifest, "folder": str(path.parent)}
 
 
-def _read(table: str, folders: Iterable[Path], problems: list[str] | None = None) -> pd.DataFrame:
-    runs = [_or_problem(problems, _run_rows, table, folder) for folder in folders]
-    whole = [rows for rows in runs if rows is not None]
-    if not whole:
-        return pd.DataFrame()
-    frame = pa.concat_tables(whole, promote_options="default").to_pandas()
+IDENTIFYING = ("experiment", "run", "variant", "split")
+"""Without those of these columns that a table has, nobody knows whose its rows are."""
+PART = re.compile(r"part-\d{5,}(\..+)?\.parquet")
+"""The parts of a table, as `trajlab.store.layout` names them; whatever else lies in a table's folder is nobody's."""
+
+
+def _tables(run: Path) -> dict[str, list[pa.Table]]:
+    """The parts of a run's tables in the order of their names, by table."""
+    found: dict[str, list[pa.Table]] = {}
+    for part in sorted((run / "metrics").glob("*/part-*.parquet")):
+        if PART.fullmatch(part.name) and part.is_file():
+            found.setdefault(part.parent.name, []).append(_part(part.parent.name, part))
+    return found
+
+
+def _frame(table: str, parts: Sequence[pa.Table]) -> pd.DataFrame:
+    frame = pa.concat_tables(parts, promote_options="default").to_pandas()
     keys = [c for c in ORDER_OF.get(table, ORDER) if c in frame]
     return frame.sort_values(keys, kind="stable", ignore_index=True)
 
 
-def _run_rows(table: str, folder: Path) -> pa.Table | None:
-    """All rows of a run's table; one part that can't be read costs that table of that run, whose curve would have a hole."""
-    parts = [_part(table, p) for p in sorted((folder / "metrics" / table).glob("part-*.parquet"))]
-    return pa.concat_tables(parts, promote_options="default") if parts else None
-
-
 def _part(table: str, path: Path) -> pa.Table:
     try:
-        return as_expected(table, pq.read_table(path))
+        rows = as_expected(table, pq.read_table(path, partitioning=None))
     except (ValueError, OSError) as e:
-        raise ValueError(f"{path}: {e}") from e
+        raise ValueError(f"{path}: {str(e).splitlines()[0]}") from e
+    needed = [column for column in IDENTIFYING if column in COLUMNS.get(table, {})]
+    if absent := [column for column in needed if column not in rows.column_names]:
+        raise ValueError(f"{path}: it lacks the column {absent[0]}; restore it, or remove the run's folder")
+    return rows
 
 
-def _of_one_data(manifests: list[dict[str, Any]], problems: list[str] | None) -> list[dict[str, Any]]:
+def _refuse_mixed_data(manifests: list[dict[str, Any]]) -> None:
     """Runs of one experiment must share data unless the data is what was swept."""
     seen: dict[tuple[str, str], dict[str, Any]] = {}
-    kept = []
     for manifest in manifests:
         group = (manifest["experiment"], without_seed(manifest["run"]))
         first = seen.setdefault(group, manifest)
-        if _or_problem(problems, _same_data, first, manifest):
-            kept.append(manifest)
-    return kept
-
-
-def _same_data(first: dict[str, Any], manifest: dict[str, Any]) -> bool:
-    a, b = first.get("data") or {}, manifest.get("data") or {}
-    if a.get("fingerprint") != b.get("fingerprint"):
-        raise ValueError(
-            f"{first['folder']} and {manifest['folder']} were trained on different data "
-            f"({a.get('source')} [{a.get('fingerprint')}], {b.get('source')} [{b.get('fingerprint')}]) and can't be "
-            "pooled; analyse them apart, or run one again with overwrite=true"
-        )
-    return True
+        a, b = first.get("data", {}), manifest.get("data", {})
+        if a.get("fingerprint") != b.get("fingerprint"):
+            raise ValueError(
+                f"{first['folder']} and {manifest['folder']} were trained on different data "
+                f"({a.get('source')} [{a.get('fingerprint')}], {b.get('source')} [{b.get('fingerprint')}]) and can't be "
+                "pooled; analyse them apart, or run one again with overwrite=true"
+            )
 
 
 def swept_values(run: str) -> dict[str, str | float]:

@@ -8,7 +8,13 @@ from trajlab.analysis.figures.style import PALETTE, beside, new_figure, token_ax
 
 
 def plot(
-    frame: pd.DataFrame, x: str = "tokens", y: str = "loss", hue: str | None = None, *, title: str = "", caption: str = ""
+    frame: pd.DataFrame,
+    x: str = "tokens",
+    y: str = "loss",
+    hue: str | None = None,
+    *,
+    title: str = "",
+    caption: str = "",
 ) -> Figure:
     """Column ``y`` against ``x``: each run thin, the mean over runs with its 95 % t interval thick, a colour for each ``hue``.
 
@@ -26,7 +32,7 @@ def plot(
     shown = frame.dropna(subset=[x, y]).sort_values(x)
     one = [c for c in ("experiment", "run", hue, x) if c and c in shown]
     if shown.duplicated(one).any():
-        several = [c for c in ("variant", "split") if c in shown and c != hue and shown[c].nunique() > 1]
+        several = [c for c in ("variant", "split") if c in shown and c != hue and len(shown[c].unique()) > 1]
         remedy = f"choose one {' and '.join(several)} or give hue=" if several else "aggregate the rows, or give hue="
         raise ValueError(f"some runs have several rows at one value of {x}; {remedy}")
     figure, (ax,) = new_figure(title, caption)

@@ -1,26 +1,45 @@
 """Published claims beside what the runs show.
 
-`check(runs, study)` is the table: claim, published, observed, ci_low, ci_high, verdict. The claims of a paper are one file
+`check(runs, study)` is the table: claim, published, observed with its interval, the margin, what the interval holds, how
+often this kind of verdict is wrong, and the verdict (*supported*, *contradicted*, *undecided*, *not testable*). The claims of a paper are one file
 with a `ClaimSet`; it is added to `OWN`, or, in a package from outside, as an entry point of the group `trajlab.claims`.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import pandas as pd
 
-from trajlab.analysis.claims import budget, trajectories
-from trajlab.analysis.claims.claim import Claim
+from trajlab.analysis.claims import averaging, budget, temporal, trajectories
+from trajlab.analysis.claims.claim import Claim, design, mean_claim, not_testable
 from trajlab.analysis.claims.claim_set import ClaimSet
 from trajlab.analysis.load import Runs
 from trajlab.analysis.plugins import CLAIMS, plugged_in
 
-__all__ = ["Claim", "ClaimSet", "check", "claim_sets", "judged", "judged_experiments", "studies"]
+__all__ = [
+    "Claim",
+    "ClaimSet",
+    "check",
+    "claim_sets",
+    "design",
+    "judged",
+    "judged_experiments",
+    "mean_claim",
+    "not_testable",
+    "studies",
+]
 
-OWN = {claims.study: claims for claims in (budget.CLAIMS, trajectories.CLAIMS)}
+OWN = {
+    claims.study: claims
+    for claims in (budget.CLAIMS, averaging.CLAIMS, temporal.CLAIMS, temporal.WEIGHTING, trajectories.CLAIMS)
+}
 """trajlab's own claims, by the study that they judge."""
 
-COLUMNS = ["claim", "published", "observed", "ci_low", "ci_high", "verdict"]
+COLUMNS = [
+    "claim", "published", "observed", "ci_low", "ci_high", "margin", "holds", "error_rate", "verdict", "reason",
+]  # fmt: skip
+"""A set of claims from outside may leave out ``margin``, ``holds``, ``error_rate`` and ``reason``."""
 
 
 def claim_sets() -> dict[str, ClaimSet]:
@@ -36,7 +55,8 @@ def studies() -> list[str]:
 def check(runs: Runs, study: str) -> pd.DataFrame:
     """Each published claim of ``study`` against ``runs``; a row per claim, numbers with a 95 % interval.
 
-    What a verdict means is the study's own: see its module. Raises ValueError for an unknown study, where the runs hold
+    Verdicts are those of `trajlab.analysis.claims.claim`: supported where the whole interval lies within the margin,
+    contradicted where it excludes it, undecided between, not testable (with the reason) without evidence. Raises ValueError for an unknown study, where the runs hold
     more than it can judge at once, and where the claims of an installed package fail.
     """
     known = claim_sets()
@@ -48,7 +68,13 @@ def check(runs: Runs, study: str) -> pd.DataFrame:
 def judged(runs: Runs, name: str, claims: ClaimSet) -> pd.DataFrame:
     """As `check`, of a set from `claim_sets` and its name there."""
     with _named(name):
-        return claims.table(runs)[COLUMNS].reset_index(drop=True)
+        return _complete(claims.table(runs))
+
+
+def _complete(table: pd.DataFrame) -> pd.DataFrame:
+    words = {"margin": "", "holds": "", "error_rate": np.nan, "reason": ""}
+    missing = {name: value for name, value in words.items() if name not in table}
+    return table.assign(**missing)[COLUMNS].reset_index(drop=True)
 
 
 def judged_experiments(runs: Runs, name: str, claims: ClaimSet) -> list[str]:

@@ -5,18 +5,30 @@ They are about a small text seen many times; a single pass over fresh text is th
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from trajlab.analysis.claims.claim import Claim, mean_claim
+from trajlab.analysis.claims.budget_steadiness import ALPHA, steadiness_claims
+from trajlab.analysis.claims.claim import (
+    CONTRADICTED,
+    SUPPORTED,
+    UNDECIDED,
+    Claim,
+    design,
+    mean_claim,
+    mean_interval,
+    not_testable,
+)
 from trajlab.analysis.claims.claim_set import ClaimSet
 from trajlab.analysis.conditions import Condition, conditions
-from trajlab.analysis.diminishing_returns import best_interval
 from trajlab.analysis.load import Runs
 from trajlab.analysis.manifests import Manifest, single_pass
 from trajlab.analysis.repeated_measures import rm_anova, sign_flip_test
 from trajlab.analysis.stability import stability
 from trajlab.analysis.statistics.grids import complete_grid
+from trajlab.analysis.turning_point import turning_point
 
-ALPHA = 0.05
+MARGIN = 0.05
+WHY = "nats; 5 % of perplexity, the smallest difference worth naming (ours)"
 
 PARAMETERS = 4_260_000
 SEEDS, INTERVALS, OBSERVATIONS = 6, 21, 126
@@ -25,7 +37,7 @@ LOSS_INITIAL, LOSS_TURN, LOSS_FINAL = 8.3552, 2.7996, 3.9010
 
 
 def table(runs: Runs) -> pd.DataFrame:
-    """A row per claim; intervals are t intervals over seeds, verdicts those of `Claim.verdict`."""
+    """A row per claim; intervals hold the spread over seeds, verdicts are those of `Claim.verdict`."""
     return pd.DataFrame([c.row() for c in claims(runs)])
 
 
@@ -46,17 +58,16 @@ def claims(runs: Runs) -> list[Claim]:
     condition = own[0]
     grid = complete_grid(condition.intervals, "loss", "interval", "seed", min_subjects=1)
     telemetry = stability(condition.intervals)
-    return [*_design(condition, grid), *_losses(condition, grid), *_effects(telemetry), *_steadiness(telemetry)]
+    return [*_design(condition, grid), *_losses(condition, grid), *_effects(telemetry), *steadiness_claims(condition)]
 
 
 def _design(condition: Condition, grid: pd.DataFrame) -> list[Claim]:
-    parameters = np.nan if condition.parameters is None else condition.parameters
     return [
-        Claim("parameters", PARAMETERS, parameters),
-        Claim("seeds", SEEDS, len(grid)),
-        Claim("intervals", INTERVALS, grid.shape[1]),
-        Claim("observations", OBSERVATIONS, grid.size),
-        Claim("tokens at the end", FINAL_TOKENS, int(condition.intervals["tokens"].max())),
+        design("parameters", PARAMETERS, condition.parameters, rounding=5_000),
+        design("seeds", SEEDS, len(grid)),
+        design("intervals", INTERVALS, grid.shape[1]),
+        design("observations", OBSERVATIONS, grid.size),
+        design("tokens at the end", FINAL_TOKENS, int(condition.intervals["tokens"].max()), rounding=10_000),
     ]
 
 
@@ -66,56 +77,64 @@ def _losses(condition: Condition, grid: pd.DataFrame) -> list[Claim]:
     share_K = (tokens_K / tokens_K.max()).to_numpy()
     near = int(np.abs(share_K - TURN_TOKENS / FINAL_TOKENS).argmin())
     initial_S, near_S, final_S = (grid.iloc[:, i].to_numpy() for i in (0, near, -1))
-    best = best_interval(condition.intervals)
-    scale = FINAL_TOKENS / tokens_K.max()
     return [
-        mean_claim("mean loss at initialisation", LOSS_INITIAL, initial_S),
-        mean_claim("mean loss a fifth into the budget (4M tokens)", LOSS_TURN, near_S),
-        mean_claim("mean loss at the end", LOSS_FINAL, final_S),
-        mean_claim("rise from there to the end", LOSS_FINAL - LOSS_TURN, final_S - near_S),
-        Claim(
-            "tokens at the lowest mean loss, share of the budget",
-            TURN_TOKENS / FINAL_TOKENS,
-            best.tokens * scale / FINAL_TOKENS,
-            best.tokens_low * scale / FINAL_TOKENS,
-            best.tokens_high * scale / FINAL_TOKENS,
-        ),
+        mean_claim("mean loss at initialisation", LOSS_INITIAL, initial_S, MARGIN, WHY),
+        mean_claim("mean loss a fifth into the budget (4M tokens)", LOSS_TURN, near_S, MARGIN, WHY),
+        mean_claim("mean loss at the end", LOSS_FINAL, final_S, MARGIN, WHY),
+        mean_claim("rise from there to the end", LOSS_FINAL - LOSS_TURN, final_S - near_S, MARGIN, WHY),
+        _turn(condition.intervals, share_K),
     ]
+
+
+def _turn(intervals: pd.DataFrame, share_K: NDArray[np.float64]) -> Claim:
+    """The place of the lowest mean loss; its interval spans the set of intervals that may be the lowest."""
+    claim, published = "tokens at the lowest mean loss, share of the budget", TURN_TOKENS / FINAL_TOKENS
+    levels = sorted(intervals["interval"].unique())
+    if intervals["seed"].nunique() < 2:
+        return not_testable(claim, published, "one seed: its spread is unknown")
+    turn = turning_point(intervals, "loss", "interval", "seed")
+    share = dict(zip(levels, share_K, strict=True))
+    step = float(np.diff(share_K).max())
+    low, high = share[turn.confidence_set[0]], share[turn.confidence_set[-1]]
+    region = (published - 1.01 * step, published + 1.01 * step)
+    why = f"±{step:.3g}: one interval, since no place between two is measured"
+    words = f"set of {len(turn.confidence_set)} intervals; turn: p = {turn.p:.3g}"
+    return Claim(claim, published, share[turn.best], low, high, region, why, "seeds", "place of the turn", words)
 
 
 def _effects(telemetry: pd.DataFrame) -> list[Claim]:
     return [
-        _effect(telemetry, "loss", "interval effect on loss"),
-        _effect(telemetry, "ppl", "interval effect on perplexity"),
-        _effect(telemetry, "volatility", "interval effect on rolling volatility"),
+        _effect(telemetry, "loss", "interval effect on loss", MARGIN),
+        _effect(telemetry, "ppl", "interval effect on perplexity", MARGIN),
     ]
 
 
-def _effect(telemetry: pd.DataFrame, measure: str, claim: str) -> Claim:
-    """Significant by the Greenhouse–Geisser-corrected ANOVA; the sign-flip p stands beside it."""
+def _effect(telemetry: pd.DataFrame, measure: str, claim: str, margin: float) -> Claim:
+    """Supported by the Greenhouse–Geisser-corrected ANOVA; contradicted where every interval is equal within ``margin``.
+
+    Equal: each interval's mean lies within the margin (nats; relative for perplexity) of the mean of all, by its 95 %
+    interval. All of them must, so no correction for their number is needed (intersection–union, Berger 1982,
+    doi:10.1080/00401706.1982.10487790).
+    """
     frame = telemetry.dropna(subset=[measure])
     if frame["seed"].nunique() < 2:
-        return Claim(claim, "significant", "one seed", holds=None)
+        return not_testable(claim, "significant", "one seed: its spread is unknown")
     p = rm_anova(frame, measure, "interval", "seed", n_bootstrap=0).p_gg
     flips = sign_flip_test(frame, measure, "interval", "seed")
-    return Claim(claim, "significant", f"p_GG = {p:.2g}, sign flip p = {float(flips):.3g}", holds=p <= ALPHA)
-
-
-def _steadiness(telemetry: pd.DataFrame) -> list[Claim]:
-    beyond = telemetry["backslide_2se"].fillna(telemetry["backslide"]).astype(bool)
-    per_seed = beyond.groupby(telemetry["seed"]).sum()
-    stable = telemetry.groupby("seed")["stable"].any()
-    return [
-        Claim(
-            "recurrent backslides",
-            "in the runs",
-            f"{per_seed.min()} to {per_seed.max()} per seed beyond 2 se",
-            holds=bool((per_seed >= 2).all()),
-        ),
-        Claim(
-            "no stable phase", "none", f"in {int(stable.sum())} of {len(stable)} seeds", holds=not bool(stable.any())
-        ),
-    ]
+    y_SK = complete_grid(frame, measure, "interval", "seed").to_numpy()
+    off_SK = y_SK - y_SK.mean(1, keepdims=True)
+    ends = np.array([mean_interval(off_S) for off_S in off_SK.T])
+    unit = 1.0 if measure == "loss" else float(y_SK.mean())
+    level = bool(np.abs(ends).max() <= margin * unit)
+    return Claim(
+        claim,
+        "significant",
+        f"p_GG = {p:.2g}, sign flip p = {float(flips):.3g}",
+        margin=f"p_GG ≤ .05; contradicted where all intervals are equal within {margin:g}",
+        holds="seeds",
+        check="interval effect",
+        decided=CONTRADICTED if level else SUPPORTED if p <= ALPHA else UNDECIDED,
+    )
 
 
 def repeats_its_text(manifest: Manifest) -> bool:
@@ -127,6 +146,7 @@ CLAIMS = ClaimSet(
     study="budget",
     source="Compute-aware token budget (arXiv 2606.13370)",
     table=table,
-    reading="A run of another size or corpus is expected to differ in its numbers.",
+    reading="Supported: the whole 95 % interval lies within the margin of what was published; contradicted: none of it. A run "
+    "of another size or corpus is expected to differ in its numbers.",
     applies=repeats_its_text,
 )

@@ -37,7 +37,9 @@ def turn_figure(
     _minimum(ax, mean)
     ends = [(float(mean.iloc[-1]), f"validation {mean.iloc[-1]:.2f}", PALETTE[0])]
     if "train_loss" in intervals and intervals["train_loss"].notna().any():
-        train = _mean_and_seeds(ax, intervals.dropna(subset=["train_loss"]), "train_loss", PALETTE[1], DASHES[1], "training")
+        train = _mean_and_seeds(
+            ax, intervals.dropna(subset=["train_loss"]), "train_loss", PALETTE[1], DASHES[1], "training"
+        )
         ends.append((float(train.iloc[-1]), f"training {train.iloc[-1]:.2f}", PALETTE[1]))
     _range(ax, intervals, ("loss", "train_loss"))
     _axis(ax, intervals, log)

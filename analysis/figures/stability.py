@@ -74,7 +74,13 @@ def step_loss(steps: pd.DataFrame, *, caption: str = "", every: int = 1) -> Figu
     for run, own in steps.groupby("run"):
         drawn = own.iloc[::every]
         ax.plot(
-            drawn["tokens"], drawn["train_loss"], linewidth=0.5, linestyle="-", alpha=0.7, label=str(run), rasterized=many
+            drawn["tokens"],
+            drawn["train_loss"],
+            linewidth=0.5,
+            linestyle="-",
+            alpha=0.7,
+            label=str(run),
+            rasterized=many,
         )
     spikes = steps[steps["spike"]]
     if len(spikes):

@@ -50,10 +50,18 @@ def price_of_loss(returns: pd.DataFrame, best_tokens: float, *, caption: str = "
     bought = returns.dropna(subset=["per_million_tokens"])
     width_K = np.diff(returns["tokens"], prepend=np.nan)[returns["per_million_tokens"].notna()]
     middle = bought["tokens"] - width_K / 2  # a bar covers the interval that it is the price of
-    for chosen, colour, hatch in ((bought["per_million_tokens"] > 0, PALETTE[0], ""), (bought["per_million_tokens"] <= 0, PALETTE[1], "///")):
+    for chosen, colour, hatch in (
+        (bought["per_million_tokens"] > 0, PALETTE[0], ""),
+        (bought["per_million_tokens"] <= 0, PALETTE[1], "///"),
+    ):
         axes[0].bar(
-            middle[chosen], bought["per_million_tokens"][chosen], width=0.9 * width_K[chosen], color=colour, hatch=hatch,
-            edgecolor="white", linewidth=0,
+            middle[chosen],
+            bought["per_million_tokens"][chosen],
+            width=0.9 * width_K[chosen],
+            color=colour,
+            hatch=hatch,
+            edgecolor="white",
+            linewidth=0,
         )
     axes[0].axhline(0, color="0.3", linewidth=0.8)
     axes[0].set_yscale("symlog", linthresh=0.1)

@@ -35,7 +35,9 @@ def write_report(runs: Runs, folder: Path | str, title: str, *, command: str = "
 
 def settled(runs: Runs) -> Runs:
     """Without diverged runs, and without unfinished ones where their condition has finished ones."""
-    ended = {(m.get("experiment"), without_seed(str(m.get("run")))) for m in runs.manifests if m.get("status") != "running"}
+    ended = {
+        (m.get("experiment"), without_seed(str(m.get("run")))) for m in runs.manifests if m.get("status") != "running"
+    }
     gone = set(diverged(runs))
     gone |= {
         (str(m.get("experiment")), str(m.get("run")))
@@ -59,7 +61,11 @@ def detailed(runs: Runs, most: int = DETAILED) -> Runs:
     final = rows.groupby(["experiment", "setting"])["final_loss"].mean()
     place = final.groupby("experiment").rank(method="first")
     gone = set(place[~(place <= most)].index)
-    return runs.without({(r.experiment, r.run) for r in rows.itertuples() if (r.experiment, r.setting) in gone}) if gone else runs
+    return (
+        runs.without({(r.experiment, r.run) for r in rows.itertuples() if (r.experiment, r.setting) in gone})
+        if gone
+        else runs
+    )
 
 
 def _left_out(runs: int) -> Section:

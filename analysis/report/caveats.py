@@ -18,8 +18,14 @@ def status_strip(runs: Runs) -> list[tuple[str, str]]:
         ("Runs", f"{len(runs.manifests):,}"),
         ("Unfinished", f"{len(unfinished(runs)):,}"),
         ("Diverged", f"{len(diverged(runs)):,}"),
-        ("Data", ", ".join(_known(str((m.get("data") or {}).get("source") or "") for m in runs.manifests)) or "unknown"),
-        ("Commit", ", ".join(c[:10] for c in _known(str(m.get("git_commit") or "") for m in runs.manifests)) or "unknown"),
+        (
+            "Data",
+            ", ".join(_known(str((m.get("data") or {}).get("source") or "") for m in runs.manifests)) or "unknown",
+        ),
+        (
+            "Commit",
+            ", ".join(c[:10] for c in _known(str(m.get("git_commit") or "") for m in runs.manifests)) or "unknown",
+        ),
     ]
     dates = _known(str(m.get("finished") or m.get("started") or "")[:10] for m in runs.manifests)
     if dates:
@@ -46,7 +52,9 @@ def caveats(runs: Runs) -> list[str]:
     """A sentence for each thing that limits what these runs can show."""
     found = []
     if names := unfinished(runs):
-        found.append(f"Unfinished: {_listed(names)}. Where a condition has finished seeds, the sections leave these out.")
+        found.append(
+            f"Unfinished: {_listed(names)}. Where a condition has finished seeds, the sections leave these out."
+        )
     if names := diverged(runs):
         found.append(f"Diverged: {_listed(names)}. They are left out of all that follows.")
     found += _known(str((m.get("data") or {}).get("warning") or "") for m in runs.manifests)
@@ -83,4 +91,6 @@ def _known(values: Iterable[str]) -> list[str]:
 
 
 def _listed(names: list[tuple[str, str]], most: int = 5) -> str:
-    return ", ".join("/".join(n) for n in names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    return ", ".join("/".join(n) for n in names[:most]) + (
+        f" and {len(names) - most} more" if len(names) > most else ""
+    )

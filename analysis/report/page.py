@@ -191,7 +191,9 @@ def _section(section: Section, shown: Shown) -> dict[str, object]:
         else:
             groups[-1].blocks.append(shown.block(block, slug(section.title)))
     kinds = [b.kind for b in section.blocks]
-    counted = ((kinds.count(k), words) for k, words in (("figure", "figure"), ("table", "table"), ("problem", "problem")))
+    counted = (
+        (kinds.count(k), words) for k, words in (("figure", "figure"), ("table", "table"), ("problem", "problem"))
+    )
     holds = ", ".join(f"{n} {words}{'s' if n != 1 else ''}" for n, words in counted if n)
     return {
         "title": section.title, "anchor": shown.unique(f"section-{section.title}"), "holds": holds,

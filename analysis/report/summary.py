@@ -90,7 +90,11 @@ def _agreement(c: Curves) -> str:
         return "There is one seed, so nothing can be said of other seeds."
     up = int((rise_S > 0).sum())
     low, high = _interval(rise_S)
-    who = ("Both seeds" if n == 2 else f"All {number(n)} seeds") if up in (0, n) else f"{number(up).capitalize()} of {number(n)} seeds"
+    who = (
+        ("Both seeds" if n == 2 else f"All {number(n)} seeds")
+        if up in (0, n)
+        else f"{number(up).capitalize()} of {number(n)} seeds"
+    )
     if c.best == c.loss_SK.shape[1] - 1 and up == 0:
         return f"{who} ended no higher than at the interval that is best for the others."
     end = f"ended {'higher' if up else 'no higher'} than at the interval that is best for the others"
@@ -101,11 +105,17 @@ def _beside(c: Curves, floor: float | None) -> str:
     end = c.loss_SK[:, -1]
     words = []
     if np.isfinite(c.train_loss):
-        words.append(f"training loss ended at {c.train_loss:.2f}, {abs(end.mean() - c.train_loss):.2f} nats {'below' if c.train_loss < end.mean() else 'above'} validation")
+        words.append(
+            f"training loss ended at {c.train_loss:.2f}, {abs(end.mean() - c.train_loss):.2f} nats {'below' if c.train_loss < end.mean() else 'above'} validation"
+        )
     if floor is not None:
         words.append(f"the lowest loss is {c.loss_SK.mean(0).min() - floor:.2f} nats above the entropy floor")
     if not words:
-        words.append(f"the seeds' losses at the end lie {np.ptp(end):.3f} nats apart" if len(end) > 1 else "training loss isn't stored")
+        words.append(
+            f"the seeds' losses at the end lie {np.ptp(end):.3f} nats apart"
+            if len(end) > 1
+            else "training loss isn't stored"
+        )
     text = "; ".join(words)
     return text[0].upper() + text[1:] + "."
 
@@ -119,7 +129,11 @@ def tiles(c: Curves) -> list[Tile]:
         Tile("Best loss", f"{best_S.mean():.3f} nats", _ci(best_S) if n > 1 else one),
         Tile("Tokens at best", human_count(c.tokens_K[c.best]), f"interval {c.best} of {len(c.tokens_K) - 1}"),
         Tile("Rise to the end", f"{_signed(float(c.rise_S.mean()))} nats", _ci(c.rise_S, "+") if n > 1 else one),
-        Tile("Spread of seeds", f"{c.loss_SK[:, -1].std(ddof=1):.3f} nats" if n > 1 else "–", "sd at the end" if n > 1 else one),
+        Tile(
+            "Spread of seeds",
+            f"{c.loss_SK[:, -1].std(ddof=1):.3f} nats" if n > 1 else "–",
+            "sd at the end" if n > 1 else one,
+        ),
         Tile("Budget after best", f"{after:.0%}", f"of {human_count(c.tokens_K[-1])} tokens"),
     ]
 

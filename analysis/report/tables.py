@@ -95,7 +95,7 @@ def _column(name: Hashable, values: pd.Series) -> Column:
 
 def _number_format(name: str, values: Sequence[float]):  # type: ignore[no-untyped-def]
     """How every number of a column is written."""
-    if name == "p" or name.startswith("p_") and all(0 <= v <= 1 for v in values if math.isfinite(v)):
+    if name == "p" or (name.startswith("p_") and all(0 <= v <= 1 for v in values if math.isfinite(v))):
         return p_value
     finite = [abs(v) for v in values if math.isfinite(v) and v]
     if name.startswith("tokens") or all(float(v).is_integer() for v in values if math.isfinite(v)):

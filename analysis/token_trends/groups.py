@@ -83,7 +83,7 @@ class DoubleDescent:
     traced: pd.DataFrame
     """As from `trace`."""
     summary: pd.DataFrame
-    """A row per model: upward_share of these tokens there, first_ppl, peak_ppl, last_ppl, ppl_at_peak, fall."""
+    """A row per model: upward_share of these tokens there, first_ppl, peak_ppl, last_ppl, ppl_at_peak, rise, fall."""
 
     def table(self) -> pd.DataFrame:
         """The summary."""
@@ -97,11 +97,14 @@ def double_descent(
     ppl: Mapping[str, ArrayLike] | None = None,
     adjust: str | None = None,
     at: Mapping[str, ArrayLike] | None = None,
+    least_rise: float = 0.02,
 ) -> DoubleDescent | None:
     """The tokens upward in ``reference``, traced through all models; None where it has none.
 
-    ``fall`` is peak ÷ last perplexity of the group less one, from ``start`` on: over 0 where a model learns again what it
-    had unlearned, the double descent of docs/methods.md §5. ``ppl`` is as in `trace`; ``at`` places each model's checkpoints as
+    ``fall`` is peak ÷ last perplexity of the group less one, from ``start`` on, where the group rose to that peak by more
+    than ``least_rise`` of its perplexity; NaN where it did not, since a loss that only falls unlearns nothing. Over 0 where a
+    model learns again what it had unlearned, the double descent of docs/methods.md §5. ``rise`` is peak ÷ the lowest before
+    it less one. ``ppl`` is as in `trace`; ``at`` places each model's checkpoints as
     ``at_C`` of `classify_trends` does. In the reference itself the group rises by selection, part of
     which is noise; the evidence is in the other models.
     """
@@ -117,7 +120,7 @@ def double_descent(
         column = start_column(start, places)
         frame = frame.iloc[column:]
         trend = classify_trends(matrix[selected], column, adjust=adjust)["trend"]
-        peak = frame.loc[frame["group_ppl"].idxmax()]
+        peak, rise = _peak_after_a_rise(frame)
         last = frame["group_ppl"].iloc[-1]
         rows.append(
             {
@@ -128,7 +131,15 @@ def double_descent(
                 "peak_ppl": peak["group_ppl"],
                 "last_ppl": last,
                 "ppl_at_peak": peak["ppl"],
-                "fall": peak["group_ppl"] / last - 1,
+                "rise": rise,
+                "fall": peak["group_ppl"] / last - 1 if rise > least_rise else np.nan,
             }
         )
     return DoubleDescent(reference, selected, traced, pd.DataFrame(rows))
+
+
+def _peak_after_a_rise(frame: pd.DataFrame) -> tuple[pd.Series, float]:
+    """The checkpoint that lies highest above the lowest before it, and by what share of that one's perplexity."""
+    group_C = frame["group_ppl"].to_numpy()
+    rise_C = group_C / np.minimum.accumulate(group_C) - 1
+    return frame.iloc[int(rise_C.argmax())], float(rise_C.max())

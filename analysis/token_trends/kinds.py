@@ -6,6 +6,8 @@ from numpy.typing import ArrayLike
 
 from trajlab.analysis.token_trends.classes import TRENDS
 
+VALIDATION_FREQUENCY = "frequency among validation targets"
+"""What column `frequency` of table `probes` counts: the training text was never counted."""
 _MARKS = "Ġ▁Ċĉč \n\t\r"  # what stands for white space in tokenizers' pieces
 
 
@@ -30,8 +32,8 @@ def part_of_word(piece: str) -> str:
 def token_kinds(trend: pd.Series | ArrayLike, probes: pd.DataFrame, bins: int = 5) -> pd.DataFrame:
     """Which kinds of tokens go which way: a row per property × level × trend.
 
-    ``probes`` has a row per token, in the order of ``trend``, with any of ``frequency`` (occurrences in the training
-    text) and ``position`` (in the context), both cut at quantiles into ``bins``, and ``token`` (the tokenizer's piece), read by
+    ``probes`` has a row per token, in the order of ``trend``, with any of ``frequency`` (occurrences of the
+    id among the validation split's counted targets) and ``position`` (in the context), both cut at quantiles into ``bins``, and ``token`` (the tokenizer's piece), read by
     `part_of_word`. Columns: property, level, trend, count, share (within the level), lift (share ÷ the trend's overall
     share). Raises ValueError where rows don't match or no property is there.
     """
@@ -54,9 +56,8 @@ def token_kinds(trend: pd.Series | ArrayLike, probes: pd.DataFrame, bins: int = 
 
 
 def _levels(probes: pd.DataFrame, bins: int) -> dict[str, pd.Series]:
-    levels = {
-        name: pd.qcut(probes[name], bins, duplicates="drop") for name in ("frequency", "position") if name in probes
-    }
+    names = {"frequency": VALIDATION_FREQUENCY, "position": "position"}
+    levels = {words: pd.qcut(probes[name], bins, duplicates="drop") for name, words in names.items() if name in probes}
     if "token" in probes and probes["token"].notna().all():
         levels["part of word"] = probes["token"].map(part_of_word)
     return levels

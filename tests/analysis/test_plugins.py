@@ -15,7 +15,7 @@ from trajlab.analysis.report.sections import claims
 
 CODE = """
 import pandas as pd
-from trajlab.analysis.claims import Claim, ClaimSet
+from trajlab.analysis.claims import ClaimSet, design
 from trajlab.analysis.report import Section
 
 def counted(runs):
@@ -30,7 +30,7 @@ def failing(runs):
     return 1 / 0
 
 def table(runs):
-    return pd.DataFrame([Claim("seeds", 3, len(runs.manifests)).row()])
+    return pd.DataFrame([design("seeds", 3, len(runs.manifests)).row()])
 
 WALKS = ClaimSet(study="walks", source="A paper of ours", table=table)
 AGAIN = ClaimSet(study="budget", source="A second paper on budgets", table=failing)
@@ -89,7 +89,7 @@ def test_a_broken_section_is_one_warning(install, entry: str, words: str) -> Non
 def test_claims_from_outside_are_checked_where_a_manifest_names_their_study(install) -> None:
     install("[trajlab.claims]\nwalks = outside_analysis:WALKS\n")
     assert "walks" in studies()
-    assert check(RUNS, "walks")["verdict"].tolist() == ["agrees"]
+    assert check(RUNS, "walks")["verdict"].tolist() == ["supported"]
     part = claims.section(RUNS)
     assert part is not None
     (block,) = part.blocks

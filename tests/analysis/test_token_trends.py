@@ -259,6 +259,17 @@ class TestDoubleDescent:
         assert by.loc["small", "fall"] < 0.05
         assert by.loc["large", "fall"] == pytest.approx(np.e - 1, rel=0.1)
 
+    def test_a_loss_that_only_falls_has_no_fall_after_a_rise(self) -> None:
+        """From 4 to 2 without a rise: peak ÷ last less one was 6.39."""
+        rng = np.random.default_rng(0)
+        small = 3 + 0.3 * rng.standard_normal((200, 30))
+        large = np.linspace(4, 2, 30) + 0.001 * rng.standard_normal((200, 30))
+        found = double_descent({"small": small, "large": large}, "small", start=0)
+        assert found is not None
+        row = found.table().set_index("model").loc["large"]
+        assert np.isnan(row["fall"])
+        assert row["rise"] < 0.01
+
     def test_equal_perplexity_means_equal_treatment(self) -> None:
         models = self.models()
         level = at_matched_perplexity(trace(models, np.arange(100) >= 60))
@@ -312,7 +323,9 @@ class TestKinds:
         probes = pd.DataFrame({"frequency": np.arange(1000), "position": np.tile(np.arange(100), 10)})
         probes["token"] = np.where(np.arange(1000) % 2 == 0, "Ġa", "b")
         table = token_kinds(trend, probes, bins=2)
-        by_frequency = table[(table["property"] == "frequency") & (table["trend"] == "upward")]["share"]
+        by_frequency = table[
+            (table["property"] == "frequency among validation targets") & (table["trend"] == "upward")
+        ]["share"]
         by_position = table[(table["property"] == "position") & (table["trend"] == "upward")]
         assert list(by_frequency) == [1, 0]
         np.testing.assert_allclose(by_position["lift"], 1, atol=0.05)

@@ -30,7 +30,9 @@ def section(runs: Runs) -> Section | None:
 
 def _with_conditions(runs: Runs) -> pd.DataFrame:
     """Table intervals with the run's condition (its name without the seed) and learning rate."""
-    frame = runs.intervals.merge(ag.learning_rates(_configured(runs)), on=["experiment", "run"], how="left")
+    frame = runs.intervals
+    for facts in (ag.learning_rates(_configured(runs)), ag.run_setups(_configured(runs))):
+        frame = frame.merge(facts, on=["experiment", "run"], how="left")
     return frame.assign(condition=frame["run"].map(without_seed))
 
 
@@ -56,7 +58,11 @@ def _one_condition(part: Section, runs: Runs, frame: pd.DataFrame, name: str) ->
     )
     part.table(saved_table(saved), f"{name}: tokens to a target, raw and averaged, means over runs.")
     gaps = pd.concat([ag.longest_gap(frame, v) for v in variants])
-    part.table(_gap_table(gaps), f"{name}: the longest gap, the target at which the average is furthest ahead.")
+    part.table(
+        _gap_table(gaps),
+        f"{name}: the longest gap, the target at which the average is furthest ahead. It is the largest of many "
+        "differences and over 0 without any gain: read what is beyond the longest gap the other way.",
+    )
     windows = ag.averager_windows([m for m in _configured(runs) if m["experiment"] == frame["experiment"].iloc[0]])
     curve = ag.window_curve(gains, windows)
     if len(curve["window_share"].dropna().unique()) > 1:
@@ -163,7 +169,11 @@ def _gap_table(gaps: pd.DataFrame) -> pd.DataFrame:
     table["longest gap (tokens)"] = [_interval(r.mean, r.ci_low, r.ci_high, ",.0f") for r in table.itertuples()]
     means = gaps.groupby(by, as_index=False)[["target", "hours_saved", "never_reached"]].mean()
     means = means.rename(columns={"hours_saved": "hours", "never_reached": "nats that raw never reaches"})
-    return table[[*by, "longest gap (tokens)", "n"]].merge(means, on=by)
+    excess = ag.over_seeds(gaps, "excess", by)
+    table["beyond the longest gap the other way"] = [
+        _interval(r.mean, r.ci_low, r.ci_high, ",.0f") for r in excess.itertuples()
+    ]
+    return table[[*by, "longest gap (tokens)", "beyond the longest gap the other way", "n"]].merge(means, on=by)
 
 
 def _interval(mean: float, low: float, high: float, spec: str) -> str:

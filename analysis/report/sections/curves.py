@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from trajlab.analysis.conditions import with_condition
 from trajlab.analysis.figures.curves import interval_curves, position_curves, position_map
 from trajlab.analysis.load import Runs, without_seed
 from trajlab.analysis.report.names import slug
@@ -13,9 +14,10 @@ def section(runs: Runs) -> Section | None:
     if runs.intervals.empty:
         return None
     part = Section("Curves")
-    swept = runs.intervals["run"].map(without_seed) if runs.intervals["seed"].notna().any() else "published"
+    trained = runs.intervals["seed"].notna()
+    swept = runs.intervals["run"].map(without_seed).where(trained, "")  # published models stand in one figure
     for (experiment, setting), frame in runs.intervals.groupby(["experiment", swept]):
-        _one(part, runs, str(experiment), setting if isinstance(swept, pd.Series) else "", frame)
+        _one(part, runs, str(experiment), str(setting), frame)
     return part
 
 
@@ -54,11 +56,15 @@ def _seeds(what: str) -> str:
 
 
 def _summary(frame: pd.DataFrame) -> pd.DataFrame:
-    mean = frame.groupby(["variant", "split", "tokens"], as_index=False)[["loss", "ppl"]].mean()
-    groups = mean.groupby(["variant", "split"])
-    best = mean.loc[groups["loss"].idxmin()].set_index(["variant", "split"])
+    """Means over the runs of each condition, never over conditions."""
+    frame, keys = with_condition(frame), ["condition", "variant", "split"]
+    mean = frame.groupby([*keys, "tokens"], as_index=False)[["loss", "ppl"]].mean()
+    groups = mean.groupby(keys)
+    best = mean.loc[groups["loss"].idxmin()].set_index(keys)
     first, last = groups.first(), groups.last()
     table = best[["tokens", "loss"]].rename(columns={"tokens": "tokens at lowest", "loss": "lowest loss"})
     table.insert(0, "first loss", first["loss"])
     table["last loss"], table["mean of last perplexities"] = last["loss"], last["ppl"]
-    return table.reset_index()
+    table["runs"] = frame.groupby(keys)["run"].nunique()
+    table = table.reset_index()
+    return table if len(table["condition"].unique()) > 1 else table.drop(columns="condition")

@@ -12,6 +12,7 @@ from trajlab.analysis.repeated_measures import RMAnova, compare_tests, mixed_mod
 from trajlab.analysis.report.section import Section
 from trajlab.analysis.stability import stability
 from trajlab.analysis.statistics.calibration import calibrate, false_positives
+from trajlab.analysis.turning_point import turning_point
 
 MEASURES = {"loss": "validation loss", "ppl": "perplexity", "volatility": "rolling volatility"}
 CALIBRATED_CELLS = 600
@@ -52,7 +53,11 @@ def _tests(part: Section, condition: Condition) -> None:
         tests = compare_tests(frame, measure, "interval", "seed")
         read = tests["test"].isin(READ)
         part.table(tests[read], f"The tests to read of an interval effect on {words}.")
-        part.table(tests[~read], f"The other tests of an interval effect on {words}, most of them wrong for curves.", folded=True)
+        part.table(
+            tests[~read],
+            f"The other tests of an interval effect on {words}, most of them wrong for curves.",
+            folded=True,
+        )
     trend = trend_test(condition.intervals, "loss", "interval", "seed", degree=min(2, k - 1))
     part.table(trend.table(), "Linear (1) and quadratic (2) trend of the loss over intervals, t tests over seeds.")
     mixed = mixed_model(condition.intervals, "loss", "interval", "seed")
@@ -97,8 +102,14 @@ def _calibrated(n: int, k: int) -> pd.DataFrame:
 
 def _contrasts(part: Section, condition: Condition) -> None:
     columns = ("loss", "interval", "seed")
-    families = planned_pairs(condition.intervals, *columns)
-    titles = {"turn": "start → best → end", "adjacent": "each interval to the next"}
+    turn = turning_point(condition.intervals, *columns)
+    part.table(
+        turn.table(),
+        "Where training turns: p of a fall and of a rise over all intervals (largest statistic under sign flips), the "
+        "intervals that may be the lowest, and both sizes with the lowest interval chosen by the other seeds.",
+    )
+    families = {"adjacent": planned_pairs(condition.intervals, *columns)["adjacent"]}
+    titles = {"adjacent": "each interval to the next"}
     for family, pairs in families.items():
         if not pairs:
             continue

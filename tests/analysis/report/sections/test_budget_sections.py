@@ -32,7 +32,7 @@ def test_the_report_holds_every_quantity_of_the_study(tmp_path: Path) -> None:
         "sign flips of whole curves",
         "Mixed model",
         "How often each test rejects",
-        "start → best → end",
+        "Where training turns",
         "g (average sd)",
         "Seeds for 80 % power",
         "rises beyond 2 se",

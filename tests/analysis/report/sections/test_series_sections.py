@@ -108,7 +108,7 @@ def test_token_trends_hold_shares_kinds_and_double_descent() -> None:
     assert set(shares["model"]) == set(MODELS)
     np.testing.assert_allclose(shares[["downward", "upward", "stagnated", "unclassified"]].sum(axis=1), 1)
     assert kinds_of_tokens is not None
-    assert set(kinds_of_tokens["property"]) == {"frequency", "position", "part of word"}
+    assert set(kinds_of_tokens["property"]) == {"frequency among validation targets", "position", "part of word"}
     assert descent is not None
     assert list(descent["model"]) == ["small", "large"]
     assert matched is not None
@@ -163,6 +163,6 @@ def test_claims_are_tried_where_models_are_compared() -> None:
     assert found is not None
     (block,) = found.blocks
     assert block.frame is not None
-    assert set(block.frame["verdict"]) <= {"agrees", "disagrees", "undecided"}
+    assert set(block.frame["verdict"]) <= {"supported", "contradicted", "undecided", "not testable"}
     assert claims.section(Runs({})) is None
     assert claims.section(runs("intervals")) is None

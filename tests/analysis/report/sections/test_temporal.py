@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from trajlab.analysis.load import Runs
+from trajlab.analysis.position_weighting import final_losses, weighting_contrasts
 from trajlab.analysis.report.sections import forecasts, position_weighting, temporal
 
 TOKENS_K = np.linspace(0, 20e6, 41)
@@ -96,7 +97,7 @@ def test_a_planted_gain_of_a_weighting_is_found_and_its_absence_too() -> None:
             manifests.append({"experiment": "e", "run": run, "seed": seed, "status": "finished",
                               "config": {"loss": {"position_weighting": weighting}, "data": {"context": POSITIONS}}})  # fmt: skip
     runs = runs_of(pd.concat(frames, ignore_index=True), manifests)
-    table = position_weighting.weighting_contrasts(position_weighting.final_losses(runs))
+    table = weighting_contrasts(final_losses(runs))
     whole = table[table["measure"] == "whole"].set_index("weighting")
     assert whole.loc["tail", "difference"] == pytest.approx(-0.05, abs=0.01)
     assert whole.loc["tail", "p_holm"] < 0.01

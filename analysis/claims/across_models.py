@@ -1,0 +1,136 @@
+"""Claims about what size does: models are the clusters that decide, never checkpoints or sequences (docs/methods.md §6)."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from trajlab.analysis.claims.claim import Claim, mean_interval, not_testable, one_sided
+from trajlab.analysis.load import Runs
+from trajlab.analysis.manifests import mixture_family, parameters_by_run
+from trajlab.analysis.task_curves import mean_over_tasks, r_squared, runs_frame
+
+LITTLE = 0.01
+"""A gain in R² that counts as nothing **(ours)**."""
+FEWEST = 3
+"""Models that a verdict needs: with two, every resample that holds both is the sample itself."""
+
+
+def task_claims(runs: Runs) -> Iterator[tuple[str, Claim]]:
+    """Perplexity predicts accuracy better than FLOPs do, and size adds nothing to it."""
+    if runs.tasks.empty or runs.intervals.empty:
+        return
+    for experiment in runs.tasks["experiment"].unique():
+        frame = runs_frame(runs.select(experiment=experiment))
+        found = frame.groupby(["model", "step"])["task"].transform("nunique")
+        frame = mean_over_tasks(frame[(found == found.max()) & (frame["tokens"] > 0)])
+        if len(frame) < 8 or frame["model"].nunique() < 2 or frame["parameters"].isna().any():
+            continue
+        yield experiment, _gain_claim(frame, "perplexity predicts accuracy: R² of ln ppl − R² of ln FLOPs", True)
+        claim = f"size adds nothing to it: gain in R² of ln size beside ln ppl, under {LITTLE:g}"
+        yield experiment, _gain_claim(frame, claim, False)
+
+
+def _gain_claim(frame: pd.DataFrame, claim: str, over_flops: bool) -> Claim:
+    models = frame["model"].unique()
+    if len(models) < FEWEST:
+        return not_testable(claim, "see the study", f"not testable with {len(models)} models: they are what varies")
+    pseudo = jackknife(frame, lambda part: _gain(part, over_flops))
+    observed, interval = _gain(frame, over_flops), mean_interval(pseudo)
+    shift = observed - float(pseudo.mean())
+    interval = interval[0] + shift, interval[1] + shift
+    bound, margin = (
+        (0.0, "over 0") if over_flops else (LITTLE, f"under {LITTLE:g}: a gain that counts as nothing (ours)")
+    )
+    return one_sided(
+        claim, "over 0" if over_flops else f"under {LITTLE:g}", observed, interval, bound, above=over_flops,
+        margin=margin, holds=f"{len(models)} models", check="R² over models",
+    )  # fmt: skip
+
+
+def _gain(frame: pd.DataFrame, over_flops: bool) -> float:
+    r2 = r_squared(frame)
+    return float(r2["ln ppl"] - r2["ln FLOPs"] if over_flops else r2["ln ppl + ln size"] - r2["ln ppl"])
+
+
+def jackknife(frame: pd.DataFrame, value: Callable[[pd.DataFrame], float]) -> NDArray[np.float64]:
+    """Pseudo-values of ``value`` over models: n·whole − (n − 1)·without one (Tukey 1958)."""
+    models = list(frame["model"].unique())
+    without = np.array([value(frame[frame["model"] != m]) for m in models])
+    return np.asarray(len(models) * value(frame) - (len(models) - 1) * without)
+
+
+def sequence_claims(runs: Runs, n: int, rng: np.random.Generator) -> Iterator[tuple[str, Claim]]:
+    """Larger models find noisy and contradicted text likelier, and text that mixtures of models invent less likely."""
+    table = runs.table("sequences")
+    if table.empty:
+        return
+    sizes = parameters_by_run(runs.manifests)
+    noisy = table[table["kind"].isin(["random", "contradicted"])]
+    for (experiment, kind, level), own in noisy.groupby(["experiment", "kind", "level"], dropna=False):
+        what = f"{level:.0%} random" if kind == "random" else str(kind)
+        claim = f"larger models find {what} text likelier: slope of the loss on ln size, nats"
+        if found := _slope_claim(claim, own, sizes, n, rng, above=False):
+            yield experiment, found
+    families = {(m["experiment"], m["run"]): mixture_family(m) for m in runs.manifests}
+    mixed = table[table["kind"] == "mixture"]
+    mixed = mixed.assign(family=[families.get(key) for key in zip(mixed["experiment"], mixed["run"], strict=True)])
+    for (experiment, family, decoding), own in mixed.groupby(["experiment", "family", "decoding"], dropna=False):
+        words = [str(w) for w in (family, decoding) if isinstance(w, str)]
+        claim = f"larger models find text that mixtures invent less likely ({', '.join(words)}): slope on ln size, nats"
+        if found := _slope_claim(claim, own, sizes, n, rng, above=True):
+            yield experiment, found
+
+
+def _slope_claim(
+    claim: str, own: pd.DataFrame, sizes: dict[tuple[str, str], float], n: int, rng: np.random.Generator, *, above: bool
+) -> Claim | None:
+    """None where sizes don't differ; not testable with two models."""
+    x_R, nll_RS, count_RS = _last_sums(own, sizes)
+    if len(np.unique(x_R)) < 2 or not nll_RS.shape[1]:
+        return None
+    published = "over 0" if above else "under 0"
+    if len(x_R) < FEWEST:
+        return not_testable(claim, published, f"not testable with {len(x_R)} models: they are what varies")
+    slope, interval = slope_interval(x_R, nll_RS, count_RS, n, rng)
+    return one_sided(
+        claim, published, slope, interval, 0.0, above=above, margin=published,
+        holds=f"{len(x_R)} models, sequences", check="slope on size",
+    )  # fmt: skip
+
+
+def _last_sums(
+    sequences: pd.DataFrame, sizes: dict[tuple[str, str], float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """ln size, and Σ nll and tokens of each text at the last checkpoint, models × texts; texts that all models scored."""
+    last = sequences[sequences["interval"] == sequences.groupby("run")["interval"].transform("max")]
+    text = [c for c in ("kind", "level", "level_large", "decoding", "sequence") if c in last and last[c].notna().any()]
+    sums = last.pivot_table(index=["experiment", "run"], columns=text, values=["nll_sum", "token_count"]).dropna(axis=1)
+    if sums.empty or {"nll_sum", "token_count"} - set(sums.columns.get_level_values(0)):
+        return np.empty(0), np.empty((0, 0)), np.empty((0, 0))
+    x_R = np.log([sizes.get(key, np.nan) for key in sums.index])
+    known = np.isfinite(x_R)
+    return x_R[known], sums["nll_sum"].to_numpy()[known], sums["token_count"].to_numpy()[known]
+
+
+def slope_interval(
+    x_R: NDArray[np.float64],
+    nll_RS: NDArray[np.float64],
+    count_RS: NDArray[np.float64],
+    n: int,
+    rng: np.random.Generator,
+) -> tuple[float, tuple[float, float]]:
+    """Slope of the mean loss on ``x_R`` with a 95 % interval over models and texts.
+
+    Two parts, added as independent: the t interval of the regression over models (R − 2 degrees of freedom), and the spread
+    over ``n`` resamples of the texts, the same ones in every model.
+    """
+    chosen = np.vstack([np.arange(nll_RS.shape[1]), rng.integers(0, nll_RS.shape[1], (n, nll_RS.shape[1]))])
+    loss_RB = nll_RS[:, chosen].sum(axis=-1) / count_RS[:, chosen].sum(axis=-1)  # the first as it is
+    slopes = np.polyfit(x_R, loss_RB, 1)[0]
+    fit = stats.linregress(x_R, loss_RB[:, 0])
+    of_models = float(stats.t.ppf(0.975, len(x_R) - 2)) * fit.stderr
+    half = float(np.hypot(of_models, 1.96 * slopes[1:].std(ddof=1)))
+    return float(slopes[0]), (float(slopes[0] - half), float(slopes[0] + half))
