@@ -3,10 +3,11 @@
 `load_runs` takes a run's folder, an experiment's, or any folder above. What the tables hold stands in docs/tables.md.
 """
 
+import difflib
 import json
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ SHOWN = 5
 """Unfinished runs that a warning names."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Runs:
     """The stored runs of a folder. A table that no run has is an empty frame."""
 
@@ -64,7 +65,12 @@ class Runs:
         return self.table("tasks")
 
     def select(self, **values: Any) -> "Runs":
-        """The runs whose rows hold these values, e.g. ``variant="raw"``; tables without the column stay whole."""
+        """The runs whose rows hold these values, e.g. ``variant="raw"``; tables without the column stay whole.
+
+        Raises ValueError for a column that no table and no manifest has, and for values that select nothing.
+        """
+        for column, value in values.items():
+            self._refuse_unknown(column, value)
         tables = dict(self.tables)
         for name, frame in tables.items():
             for column, value in values.items():
@@ -74,11 +80,85 @@ class Runs:
         manifests = [m for m in self.manifests if all(m.get(k, v) == v for k, v in values.items())]
         return Runs(tables, manifests, self.problems, self.diverged)
 
+    def _refuse_unknown(self, column: str, value: object) -> None:
+        holders = [f[column] for f in self.tables.values() if column in f]
+        told = [m[column] for m in self.manifests if column in m]
+        if not holders and not told:
+            names = sorted({str(c) for f in self.tables.values() for c in f} | {"experiment", "run", "seed", "status"})
+            close = difflib.get_close_matches(column, names, 3)
+            hint = f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(names)}"
+            raise ValueError(f"select({column}=…): no table has a column {column}; {hint}")
+        if not any((h == value).any() for h in holders) and value not in told:
+            present = {repr(v) for h in holders for v in h.dropna().unique()[:20]} | {repr(v) for v in told}
+            raise ValueError(f"select({column}={value!r}) selects nothing; there are {', '.join(sorted(present)[:20])}")
+
+    def without(self, runs: Collection[tuple[str, str]]) -> "Runs":
+        """All but these runs, each named by its experiment and its run."""
+        gone = set(runs)
+        tables = {
+            name: f[[key not in gone for key in zip(f["experiment"], f["run"], strict=True)]].reset_index(drop=True)
+            if {"experiment", "run"} <= set(f)
+            else f
+            for name, f in self.tables.items()
+        }
+        manifests = [m for m in self.manifests if (m.get("experiment"), m.get("run")) not in gone]
+        return Runs(tables, manifests, self.problems)
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """A row per run: experiment, run, status, intervals, tokens, lowest and final loss of the raw weights."""
+        told = pd.DataFrame([{k: m.get(k) for k in ("experiment", "run", "seed", "status")} for m in self.manifests])
+        if told.empty or not {"variant", "split", "loss", "tokens"} <= set(self.intervals):
+            return told
+        raw = self.intervals[self.intervals["variant"] == "raw"]
+        raw = raw[raw["split"] == ("valid" if (raw["split"] == "valid").any() else raw["split"].min())]
+        by = raw.sort_values("tokens").groupby(["experiment", "run"])
+        curves = by.agg(
+            intervals=("interval", "nunique"),
+            tokens=("tokens", "max"),
+            lowest_loss=("loss", "min"),
+            final_loss=("loss", "last"),
+        )
+        return told.merge(curves.reset_index(), on=["experiment", "run"], how="left")
+
+    @property
+    def conditions(self) -> pd.DataFrame:
+        """A row per condition: experiment, whatever was swept as columns of its own, seeds, mean lowest and final loss."""
+        rows = self.summary
+        if rows.empty:
+            return rows
+        swept = pd.DataFrame([swept_values(run) for run in rows["run"]], index=rows.index)
+        keys = ["experiment", *swept.columns]
+        by = pd.concat([rows, swept], axis=1).groupby(keys, dropna=False, sort=False)
+        means = [c for c in ("lowest_loss", "final_loss") if c in rows]
+        return pd.concat([by.size().rename("seeds"), by[means].mean()], axis=1).reset_index()
+
+    @property
+    def configs(self) -> pd.DataFrame:
+        """A row per run: its whole configuration, a column for each key (``optimizer.lr``)."""
+        flat = [
+            pd.json_normalize(m.get("config") or {}).assign(experiment=m.get("experiment"), run=m.get("run"))
+            for m in self.manifests
+        ]
+        if not flat:
+            return pd.DataFrame()
+        frame = pd.concat(flat, ignore_index=True)
+        return frame[["experiment", "run", *(c for c in frame if c not in ("experiment", "run"))]]
+
+    def __repr__(self) -> str:
+        shown = self.summary.to_string(index=False, max_rows=20, float_format="{:.4f}".format) if self.manifests else ""
+        tables = ", ".join(f"{name} ({len(f):,})" for name, f in self.tables.items())
+        return "\n".join(line for line in (self.caption, shown, f"tables: {tables or 'none'}", *self.problems) if line)
+
     @property
     def caption(self) -> str:
         """The data behind the runs and how many there are, for figures and reports."""
         sources = sorted(
-            {m["data"]["source"] + f" [{m['data']['fingerprint'][:8]}]" for m in self.manifests if "data" in m}
+            {
+                f"{m['data'].get('source')} [{str(m['data'].get('fingerprint'))[:8]}]"
+                for m in self.manifests
+                if m.get("data")
+            }
         )
         count = f"{len(self.manifests)} run{'s' if len(self.manifests) != 1 else ''}"
         going = f", {len(self.unfinished)} not finished" if self.unfinished else ""
@@ -92,7 +172,7 @@ class Runs:
 
     def entropy_floor(self, split: str) -> float | None:
         """Nats per token that no model can beat, where all runs know the same one."""
-        floors = {m.get("data", {}).get("entropy_floor", {}).get(split) for m in self.manifests}
+        floors = {((m.get("data") or {}).get("entropy_floor") or {}).get(split) for m in self.manifests}
         return floors.pop() if len(floors) == 1 else None
 
 
@@ -232,6 +312,19 @@ def _refuse_mixed_data(manifests: list[dict[str, Any]]) -> None:
                 f"({a.get('source')} [{a.get('fingerprint')}], {b.get('source')} [{b.get('fingerprint')}]) and can't be "
                 "pooled; analyse them apart, or run one again with overwrite=true"
             )
+
+
+def swept_values(run: str) -> dict[str, str | float]:
+    """What a run's name says was swept beside the seed: ``seed=3,optimizer.lr=0.1`` → ``{"optimizer.lr": 0.1}``."""
+    pairs = (p.partition("=") for p in run.split(",") if "=" in p)
+    return {key: _value(text) for key, _, text in pairs if key != "seed"}
+
+
+def _value(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def without_seed(run: str) -> str:

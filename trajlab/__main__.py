@@ -8,6 +8,10 @@ from trajlab import interruption
 
 def main() -> None:
     """The command line."""
+    if sys.argv[1:2] in (["report"], ["calibrate"]):  # of what is stored: no configuration is composed
+        from trajlab.analysis.__main__ import main as analyse
+
+        return analyse(sys.argv[1:], program="python -m trajlab")
     asked = shlex.join(["python", "-m", "trajlab", *sys.argv[1:]])
     try:
         with interruption.installed():

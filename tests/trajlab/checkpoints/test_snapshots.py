@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from trajlab.checkpoints.checkpoint_model import CheckpointModel
 
 from tests.conftest import MICRO, run_here
 from tests.trajlab.checkpoints.users_model import Bigram, Trace
