@@ -47,6 +47,12 @@ COLUMNS: dict[str, dict[str, str]] = {
         "revision": "string", "weights_hash": "string", "same_weights_as": "string", "parameters": "int64",
         "weights_bytes": "int64", "seconds_load": "double", "seconds_eval": "double",
     },
+    "tensors": STORE
+    | {
+        "tensor": "string", "file": "string", "dtype": "string", "shape": "list<item: int64>", "digest": "string",
+        "norm": "double", "nonfinite": "int64", "distance_first": "double", "distance_previous": "double",
+    },
+    "measured": STORE | {"measure": "string", "revision": "string", "seconds": "double"},
 }  # fmt: skip
 """Column and type, by table."""
 
@@ -72,4 +78,5 @@ def as_expected(table: str, rows: pa.Table) -> pa.Table:
     return rows
 
 
-_TYPES = {str(t): t for t in (pa.string(), pa.int64(), pa.float64(), pa.float32(), pa.list_(pa.float64()))}
+_LISTS = (pa.list_(pa.float64()), pa.list_(pa.int64()))
+_TYPES = {str(t): t for t in (pa.string(), pa.int64(), pa.float64(), pa.float32(), *_LISTS)}

@@ -3,6 +3,8 @@
 Shapes: M tokens, C checkpoints. Losses in nats.
 """
 
+import warnings
+
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
@@ -11,8 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 def nll_matrix(tokens: pd.DataFrame) -> tuple[NDArray[np.float64], pd.DataFrame]:
     """Losses (M, C) and the checkpoints (interval, tokens, step) of one run and variant of the table `tokens`.
 
-    Raises ValueError where a probe token lacks a checkpoint or has two: a trend over a hole would be another trend.
+    Raises ValueError where a probe token lacks a checkpoint or has two: a trend over a hole would be another trend. A
+    checkpoint with a loss that is not finite is left out, with a warning: its weights are broken, the others are not.
     """
+    tokens = _finite(tokens)
     wide = tokens.pivot_table(index="probe", columns="interval", values="nll", aggfunc=["first", "size"])
     counts = wide["size"].to_numpy()
     if not (counts == 1).all():
@@ -24,6 +28,17 @@ def nll_matrix(tokens: pd.DataFrame) -> tuple[NDArray[np.float64], pd.DataFrame]
     keep = [c for c in ("interval", "tokens", "step") if c in tokens]
     marks = tokens[keep].drop_duplicates("interval").sort_values("interval", ignore_index=True)
     return wide["first"].to_numpy(), marks
+
+
+def _finite(tokens: pd.DataFrame) -> pd.DataFrame:
+    """The rows of checkpoints all of whose losses are finite."""
+    bad = tokens.loc[~np.isfinite(tokens["nll"]), "interval"].unique()
+    if not len(bad):
+        return tokens
+    rows = tokens[tokens["interval"].isin(bad)]
+    named = ", ".join(f"step {s}" for s in rows["step"].unique()) if "step" in rows else f"intervals {sorted(bad)}"
+    warnings.warn(f"table tokens: {named} left out: no finite loss on some probe token", stacklevel=3)
+    return tokens[~tokens["interval"].isin(bad)]
 
 
 def checked_losses(nll_MC: ArrayLike, at_C: ArrayLike | None) -> tuple[NDArray[np.floating], NDArray[np.float64]]:

@@ -19,7 +19,18 @@ STUDIES = ("budget", "averaging", "temporal", "position_weighting", "trajectorie
 """What a run can be a part of; the analysis judges the published claims of that study."""
 LAYOUTS = ("stream", "documents")
 BACKENDS = ("bigbench", "lm_eval")
+BIGBENCH_SHOTS = 2
+"""Examples before a question of BIG-bench where the configuration doesn't say."""
 TOKENIZERS = ("bpe", "bytes")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+"""Those in which losses are summed in float32, and weights are kept in it."""
+ACCELERATORS = ("cpu", "gpu", "cuda", "mps", "auto")
+STRATEGIES = ("auto", "ddp")
+MOST_MARKS = 100_000
+"""A run that is measured more often than that spends its days in evaluation."""
+MOST_UNIQUE = 100
+"""A short run may take the order of a run so many times as long."""
+ON_NONFINITE = ("stop", "skip")
 SCHEMES = ("lawa", "ema", "uniform", "merge")
 POSITION_WEIGHTINGS = {"none": (0.0, 0.0), "head": (0.0, 0.1), "body": (0.1, 0.9), "tail": (0.9, 1.0)}
 """The share of the context, from and to, whose training loss is scaled (arXiv 2404.17785)."""
@@ -119,16 +130,29 @@ class IntervalsConfig:
             yield f"intervals: give one of every_tokens, marks and geometric, got {', '.join(ways) or 'none'}"
         if self.geometric is not None and set(self.geometric) != {"first_tokens", "count"}:
             yield f"intervals.geometric={self.geometric} must give first_tokens and count, and nothing else"
+        elif self.geometric is not None:
+            yield from self._geometric_problems(**self.geometric)
+        if self.every_tokens is not None and self.budget_tokens // self.every_tokens > MOST_MARKS:
+            yield f"intervals.every_tokens={self.every_tokens} makes more than {MOST_MARKS:,} intervals; raise it"
+
+    def _geometric_problems(self, first_tokens: int, count: int) -> Iterator[str]:
+        if not 1 <= count <= MOST_MARKS:
+            yield f"intervals.geometric.count={count} must be from 1 to {MOST_MARKS:,}"
+        if not 1 <= first_tokens <= self.budget_tokens:
+            yield (
+                f"intervals.geometric.first_tokens={first_tokens} must be from 1 to "
+                f"intervals.budget_tokens={self.budget_tokens}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerConfig:
     """How the arithmetic is done."""
 
-    accelerator: str
+    accelerator: str = one_of(ACCELERATORS)
     devices: int = at_least(1)
-    strategy: str
-    precision: str
+    strategy: str = one_of(STRATEGIES)
+    precision: str = one_of(PRECISIONS)
     threads: int | None = at_least(1)
     """CPU threads; None: all cores. Another number may change the last bits of the sums."""
     micro_batch_windows: int | None = at_least(1)
@@ -136,6 +160,14 @@ class TrainerConfig:
     evaluation_batch_windows: int = at_least(1)
     gradient_clip: float | None = at_least(0)
     compile: bool
+    on_nonfinite: str = one_of(ON_NONFINITE, "stop")
+    """What follows a training loss or gradient norm that is not finite: stop (the run ends as diverged) or skip (that
+    step's update is left out and the run goes on)."""
+
+    def problems(self) -> Iterator[str]:
+        """What no key can see by itself."""
+        if self.precision == "16-mixed" and self.accelerator == "cpu":
+            yield "trainer.precision=16-mixed needs a GPU; on a processor write trainer.precision=bf16-mixed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +241,14 @@ class TrainConfig:
                 f"intervals.budget_tokens={self.intervals.budget_tokens:,} is under one optimizer step of "
                 f"{self.tokens_per_step:,} tokens (data.windows_per_step × data.context); raise the budget or shrink the step"
             )
+        if not -(2**63) <= self.seed < 2**63:
+            yield f"seed={self.seed} must be from -2**63 to 2**63 - 1, what a table's column holds"
+        unique, most = self.data.unique_tokens, MOST_UNIQUE * self.intervals.budget_tokens
+        if unique is not None and unique > most:
+            yield (
+                f"data.unique_tokens={unique} is more than {MOST_UNIQUE} times intervals.budget_tokens="
+                f"{self.intervals.budget_tokens}: all of it would be tokenised, and hardly any seen; lower it, or write null"
+            )
         entries = self.model.get("vocab_size", self.tokenizer.vocab_size)
         if not self.tokenizer.path and isinstance(entries, int) and self.tokenizer.vocab_size > entries:
             yield (
@@ -268,6 +308,8 @@ class EvaluationConfig:
     """Targets of a window; None: as many as the model has positions."""
     stride: int | None = at_least(1)
     """Tokens from one window to the next; None: the context. A token counts once in any case."""
+    separator: str = "eos"
+    """Of layout stream, what stands between documents: eos, bos, none, or a text; what stood there in training."""
 
     def problems(self) -> Iterator[str]:
         """What no key can see by itself."""
@@ -284,9 +326,12 @@ class BenchmarkConfig:
     tasks: list[str]
     """bigbench: files or patterns; lm_eval: names. None: no benchmark."""
     backend: str = one_of(BACKENDS)
-    shots: int = at_least(0)
+    shots: int | None = at_least(0, None)
+    """Examples before each question; None: 2 of bigbench, of lm_eval as many as each task asks for itself."""
     limit: int | None = at_least(1)
     """Questions of each task; None: all."""
+    include_path: str | None = None
+    """lm_eval: a folder with tasks of one's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -306,6 +351,20 @@ class EvaluateConfig:
     callbacks: DictConfig
     study: str | None = one_of(STUDIES, None)
     """What study the evaluation is a part of; None: of none."""
+    skip_broken: bool = False
+    """Go on without a checkpoint that can't be brought or opened; manifest and report name it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditConfig:
+    """``task=audit``."""
+
+    name: str
+    runs_dir: str
+    overwrite: bool
+    model: CheckpointModelConfig
+    weights: bool = True
+    """Read the tensors too; false: what names, sizes and hashes of files tell."""
 
     def problems(self) -> Iterator[str]:
         """What no key can see by itself."""

@@ -111,14 +111,14 @@ class DocumentWindows:
     @classmethod
     def over(
         cls, documents: Sequence[str], tokenizer: Any, context: int, stride: int | None = None,
-        *, layout: str = "stream", begin: bool = True,
+        *, layout: str = "stream", begin: bool = True, separator: str = "eos",
     ) -> "DocumentWindows":  # fmt: skip
-        """``documents``: each by itself; ``stream``: all in a row, an end-of-text token after each."""
+        """``documents``: each by itself; ``stream``: all in a row, the separator after each (`separator_ids`)."""
         if layout not in LAYOUTS:
             raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}")
         texts = [tokenize(tokenizer, d, begin=begin and layout == "documents") for d in documents]
         if layout == "stream":
-            texts = [_joined(texts, tokenizer, begin)]
+            texts = [_joined(texts, tokenizer, begin, separator_ids(tokenizer, separator))]
         return cls(texts, context, stride)
 
     def __len__(self) -> int:
@@ -145,6 +145,11 @@ class DocumentWindows:
         number, start = self._starts[window]
         return self.texts[number].ids_N[start : start + self.context + 1]
 
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """Targets of each window, padding left out."""
+        return np.array([len(self._ids(w)) - 1 for w in range(len(self))])
+
     @property
     def token_count(self) -> int:
         """Targets that count, over all windows."""
@@ -169,8 +174,23 @@ class DocumentWindows:
         return digest.hexdigest()
 
 
-def _joined(texts: Sequence[TokenizedText], tokenizer: Any, begin: bool) -> TokenizedText:
-    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+def separator_ids(tokenizer: Any, separator: str) -> list[int]:
+    """What stands after each document of a stream: ``eos``, ``bos``, ``none``, or any text.
+
+    It should be what stood between documents in training: models that never saw it pay dearly for each. Raises UserError
+    for ``bos`` where the tokenizer has none; without an end-of-text token ``eos`` is nothing.
+    """
+    if separator == "none":
+        return []
+    if separator == "bos" and tokenizer.bos_token_id is None:
+        raise UserError("evaluation.separator=bos: the tokenizer has no begin-of-text token; write eos, none or a text")
+    if separator in ("eos", "bos"):
+        found = tokenizer.eos_token_id if separator == "eos" else tokenizer.bos_token_id
+        return [] if found is None else [found]
+    return list(tokenizer(separator, add_special_tokens=False)["input_ids"])
+
+
+def _joined(texts: Sequence[TokenizedText], tokenizer: Any, begin: bool, end: list[int]) -> TokenizedText:
     first = [tokenizer.bos_token_id] if begin and tokenizer.bos_token_id is not None else []
     ids = [np.array(first, np.int64)]
     sizes = [np.zeros(len(first), np.int64)]

@@ -6,6 +6,7 @@ its ``lm`` to the evaluation engine; by hand ``Trainer.predict`` gives the token
 """
 
 import importlib.util
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import log
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
@@ -21,7 +23,8 @@ from trajlab.checkpoints.convert import open_folder
 from trajlab.data.documents import DocumentWindows, TokenizedText, tokenize
 from trajlab.errors import UserError
 from trajlab.evaluation.nll import token_losses
-from trajlab.models.hf import HFModel
+from trajlab.models.hf import CONSTRUCTION, HFModel
+from trajlab.terminal import say
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "auto": "auto"}
 
@@ -57,7 +60,6 @@ class CheckpointModel(L.LightningModule):
         self.lm: Any = model.eval()
         """A `trajlab.protocols.CausalLM`: one of transformers, or what a run of trajlab trained; what the engine scores."""
         self.tokenizer = tokenizer
-        _refuse_foreign_tokenizer(self.lm, tokenizer)
 
     @classmethod
     def open(
@@ -80,9 +82,11 @@ class CheckpointModel(L.LightningModule):
             if device_map is not None:
                 raise UserError(f"model.device_map={device_map} is for models of transformers; write null for {folder}")
             return cls(own.to(device=device, dtype=_dtype(dtype)), tokenizer)
-        hf = _from_pretrained(
-            AutoModelForCausalLM, folder, dtype=DTYPES[dtype], device_map=device_map, trust_remote_code=remote_code
-        )
+        hf, loaded = _from_pretrained(
+            AutoModelForCausalLM, folder, dtype=DTYPES[dtype], device_map=device_map, trust_remote_code=remote_code,
+            output_loading_info=True,
+        )  # fmt: skip
+        _refuse_gaps(hf, loaded, folder)
         model = HFModel(hf)
         return cls(model if device_map else model.to(device), tokenizer)
 
@@ -95,6 +99,14 @@ class CheckpointModel(L.LightningModule):
                 "mixtures; write task.tasks=[]"
             )
         return self.lm.hf
+
+    def refuse_ids(self, largest: int) -> None:
+        """Raise UserError for an id that the embedding has no row for; entries that no text uses do no harm."""
+        if largest >= self.lm.vocab_size:
+            raise UserError(
+                f"the tokenizer {self.tokenizer.name_or_path or ''} makes ids up to {largest:,} of this text, the model's "
+                f"embedding has {self.lm.vocab_size:,} rows; set model.tokenizer to the one that the model was trained with"
+            )
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """Logits (B, T, V)."""
@@ -113,6 +125,7 @@ class CheckpointModel(L.LightningModule):
         """
         context = self.context(context)
         windows = DocumentWindows([tokenize(self.tokenizer, text)], context, stride or max(context // 2, 1))
+        self.refuse_ids(windows.largest_id)
         total, device = 0.0, next(self.lm.parameters()).device
         for start in range(0, len(windows), batch_windows):
             numbers = range(start, min(start + batch_windows, len(windows)))
@@ -130,6 +143,7 @@ class CheckpointModel(L.LightningModule):
     @torch.no_grad()
     def sequence_losses(self, sequences: list[TokenizedText], batch: int = 16) -> list[Tensor]:
         """Losses of every token after the first of each sequence, padded together by length; nats, float32."""
+        self.refuse_ids(max((int(s.ids_N.max()) for s in sequences if len(s.ids_N)), default=0))
         order = sorted(range(len(sequences)), key=lambda i: len(sequences[i].ids_N))
         device = next(self.lm.parameters()).device
         losses: list[Tensor] = [torch.empty(0)] * len(sequences)
@@ -153,8 +167,9 @@ def _from_pretrained(kind: Any, source: Path | str, **options: Any) -> Any:
     disable_progress_bar()
     what = "model" if kind is AutoModelForCausalLM else "tokenizer"
     try:
-        return kind.from_pretrained(str(source), **options)
-    except (OSError, ValueError, KeyError, RuntimeError) as e:
+        with CONSTRUCTION:
+            return kind.from_pretrained(str(source), **options)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as e:
         said = " ".join(str(e).split())[:300]
         if "trust_remote_code" in said:
             raise UserError(
@@ -164,16 +179,31 @@ def _from_pretrained(kind: Any, source: Path | str, **options: Any) -> Any:
         raise UserError(f"{source}: no {what} can be opened there ({type(e).__name__}: {said})") from e
 
 
+def _refuse_gaps(hf: PreTrainedModel, loaded: Mapping[str, Any], folder: Path | str) -> None:
+    """Raise UserError where transformers drew parameters at random because the files lack them or hold another shape.
+
+    A missing name that is tied to a loaded one (a head that is the embedding) is no gap.
+    """
+    state = hf.state_dict(keep_vars=True)
+    missing = set(loaded["missing_keys"])
+    filled = {id(t) for name, t in state.items() if name not in missing}
+    gaps = sorted(n for n in missing if id(state.get(n)) not in filled)
+    gaps += sorted(
+        f"{n} (shape {tuple(there)}, the model has {tuple(own)})" for n, there, own in loaded["mismatched_keys"]
+    )
+    if gaps:
+        named = ", ".join(gaps[:3]) + (", …" if len(gaps) > 3 else "")
+        raise UserError(
+            f"{folder}: the weights lack {len(gaps)} of the model's tensors ({named}), which would be drawn at random; "
+            "fetch the checkpoint again, or leave it out (model.series.steps, skip_broken=true)"
+        )
+    if unused := sorted(loaded["unexpected_keys"]):
+        say(
+            f"warning: {folder}: the model that config.json describes has no place for {len(unused)} tensors ({unused[0]}, …)"
+        )
+
+
 def _dtype(name: str) -> torch.dtype | None:
     """None, for ``auto``: as stored."""
     dtype = DTYPES[name]
     return dtype if isinstance(dtype, torch.dtype) else None
-
-
-def _refuse_foreign_tokenizer(model: Any, tokenizer: Any) -> None:
-    largest = max(tokenizer.get_vocab().values(), default=-1)
-    if largest >= model.vocab_size:
-        raise UserError(
-            f"the tokenizer {tokenizer.name_or_path or ''} has ids up to {largest:,}, the model's embedding "
-            f"{model.vocab_size:,} rows; set model.tokenizer to the tokenizer that the model was trained with"
-        )

@@ -78,7 +78,7 @@ def load_task(path: Path) -> Task:
             "and target_scores"
         ) from e
     return Task(
-        _name(path, spec), examples, spec.get("task_prefix", ""), spec.get("example_input_prefix", "\nQ: "),
+        _name(path), examples, spec.get("task_prefix", ""), spec.get("example_input_prefix", "\nQ: "),
         spec.get("example_output_prefix", "\nA: "), spec.get("choice_prefix", "\n  choice: "),
         spec.get("few_shot_example_separator", ""), spec.get("append_choices_to_input", True),
     )  # fmt: skip
@@ -96,10 +96,23 @@ def _json(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is no JSON file ({e}); give task.json files of BIG-bench") from e
 
 
-def _name(path: Path, spec: dict[str, Any]) -> str:
+def _name(path: Path) -> str:
     """The folder, and for a subtask the folder above it too: subtasks are named alike in different tasks."""
     above = path.parent.parent / "task.json"
     return f"{path.parent.parent.name}:{path.parent.name}" if above.is_file() else path.parent.name
+
+
+def task_files(patterns: Sequence[str]) -> dict[str, str]:
+    """The files of tasks that patterns find, by the tasks' names. Raises UserError for a pattern that no file fits."""
+    paths: list[str] = []
+    for pattern in patterns:
+        found = sorted(glob(str(Path(pattern).expanduser()), recursive=True))
+        if not found:
+            raise UserError(f"benchmark.tasks: no file fits {pattern!r}; give task.json files, or patterns of them")
+        paths += found
+    # a pattern may find heads of tasks, whose examples lie in folders below, and free-form tasks; a named file is meant
+    meant = [Path(p) for p in paths if p in patterns or _is_multiple_choice(Path(p))]
+    return {_name(p): str(p) for p in meant}
 
 
 class MultipleChoice:
@@ -121,14 +134,7 @@ class MultipleChoice:
 
     def prepare(self, text: EvaluationText, tokenizer: Any) -> None:
         """Read the tasks. Raises UserError for a pattern that no file fits and for a task with too few examples."""
-        paths: list[str] = []
-        for pattern in self.tasks:
-            found = sorted(glob(str(Path(pattern).expanduser()), recursive=True))
-            if not found:
-                raise UserError(f"benchmark.tasks: no file fits {pattern!r}; give task.json files, or patterns of them")
-            paths += found
-        # a pattern may find heads of tasks, whose examples lie in folders below, and free-form tasks; a named file is meant
-        self._tasks = [load_task(Path(p)) for p in paths if p in self.tasks or _is_multiple_choice(Path(p))]
+        self._tasks = [load_task(Path(p)) for p in task_files(self.tasks).values()]
         for task in self._tasks:
             if len(task.examples) <= self.shots:
                 raise UserError(
@@ -221,12 +227,9 @@ def _common_prefix(sequences: Sequence[Sequence[int] | np.ndarray]) -> int:
 @torch.no_grad()
 def row_likelihoods(model: CheckpointModel, rows: Sequence[Row], batch: int = 16) -> tuple[np.ndarray, np.ndarray]:
     """Log-likelihood of each row's option, and its tokens. What all rows begin with goes through the model once."""
-    shared = min(_common_prefix([r.ids for r in rows]), min(r.start for r in rows) - 1)
+    model.refuse_ids(max(max(r.ids) for r in rows))
     device = next(model.lm.parameters()).device
-    cache = None
-    if shared:
-        prefix_1P = torch.tensor([rows[0].ids[:shared]], device=device)
-        cache = model.hf(input_ids=prefix_1P, use_cache=True).past_key_values
+    shared, cache = _shared_prefix(model, rows, device)
     order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
     sums, counts = np.zeros(len(rows)), np.zeros(len(rows))
     for first in range(0, len(order), batch):
@@ -235,6 +238,31 @@ def row_likelihoods(model: CheckpointModel, rows: Sequence[Row], batch: int = 16
         sums[some] = (logp_RT * mask_RT).sum(1).numpy()
         counts[some] = mask_RT.sum(1).numpy()
     return sums, counts
+
+
+def _shared_prefix(model: CheckpointModel, rows: Sequence[Row], device: torch.device) -> tuple[int, Any]:
+    """How many ids all rows begin with, and the model's cache of them; 0 and None where it can't be repeated.
+
+    Recurrent models keep a state instead of keys and values, others have a cache of their own make. So it is tried: the
+    shortest row behind the cache has to give what the whole row gives.
+    """
+    shared = min(_common_prefix([r.ids for r in rows]), min(r.start for r in rows) - 1)
+    if not shared:
+        return 0, None
+    prefix_1P = torch.tensor([rows[0].ids[:shared]], device=device)
+    trial = [min(rows, key=lambda r: len(r.ids))] * 2  # two, so that repeating is tried
+    try:
+        cache = model.hf(input_ids=prefix_1P, use_cache=True).past_key_values
+        behind, mask = _suffix_logp(model, trial, shared, cache, device)
+    except (AttributeError, TypeError, ValueError, KeyError, IndexError, RuntimeError):
+        return 0, None
+    whole, whole_mask = _suffix_logp(model, trial, 0, None, device)
+    close = torch.allclose(behind[mask], whole[whole_mask], rtol=0, atol=CACHE_ATOL.get(model.hf.dtype, 0.5))
+    return (shared, cache) if close else (0, None)
+
+
+CACHE_ATOL = {torch.float32: 1e-3, torch.float64: 1e-6}
+"""Nats per token between the two ways; half precision rounds them apart by more."""
 
 
 def _suffix_logp(

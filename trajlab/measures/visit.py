@@ -1,11 +1,13 @@
 """What is done with each checkpoint of a series: hashed, scored, measured, stored.
 
-`CheckpointVisit` does it, `CheckpointMeasure` is what a measure beside token losses has to offer. A checkpoint's row in
-table `checkpoints` is written last and says that all its other rows are there.
+`CheckpointVisit` does it, `CheckpointMeasure` is what a measure beside token losses has to offer. Each measure's rows are
+stored as soon as it is done, and its row in table `measured` after them; the checkpoint's row in table `checkpoints` says
+what it is.
 """
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,16 +18,18 @@ from trajlab.averaging.over_series import SeriesAverages
 from trajlab.checkpoints.sources import Checkpoint
 from trajlab.checkpoints.weights import weight_files, weights_hash
 from trajlab.data.documents import EvaluationText
+from trajlab.errors import UserError
 from trajlab.evaluation.checkpoint_model import CheckpointModel
 from trajlab.evaluation.context import RunContext
-from trajlab.evaluation.engine import RAW
+from trajlab.evaluation.engine import RAW, EvaluationEngine
 from trajlab.evaluation.members import Members
+from trajlab.measures.progress import Progress, part_suffix
 from trajlab.store.run_store import RunStore
-from trajlab.store.tables import CHECKPOINTS
+from trajlab.store.tables import CHECKPOINTS, MEASURED
 from trajlab.terminal import say
 
-DONE = CHECKPOINTS.name
-"""The table whose row says that a checkpoint is done."""
+LOSSES = "losses:"
+"""What the token losses of a split are called among the measures."""
 
 
 class CheckpointMeasure(Protocol):
@@ -47,31 +51,81 @@ class CheckpointVisit:
     """What is done with each checkpoint, and what all of them share."""
 
     store: RunStore
+    progress: Progress
     open_model: Callable[[Path], CheckpointModel]
-    """The model of a checkpoint's folder."""
+    """The model of a checkpoint's folder. Raises UserError where it doesn't fit the series."""
     context: RunContext
     members: Members
-    measures: Sequence[CheckpointMeasure]
+    measures: Mapping[str, CheckpointMeasure]
+    """By the names that table `measured` knows them by."""
     averages: SeriesAverages
     hashes: dict[str, str] = field(default_factory=dict)
     """Revision by hash of its weights."""
 
     def __post_init__(self) -> None:
-        for row in done_rows(self.store):
+        for row in self.progress.described.values():
             self.hashes.setdefault(row["weights_hash"], row["revision"])
 
     def visit(self, checkpoint: Checkpoint, folder: Path, place: str | None) -> None:
-        """Load a checkpoint, feed it to the averages and, unless ``place`` is None, score it and store its rows."""
+        """Load a checkpoint, feed it to the averages and, unless ``place`` is None, measure what it lacks.
+
+        Raises UserError, before anything is stored, where the checkpoint can't be opened.
+        """
         started = time.perf_counter()
         digest = weights_hash(folder)
+        self._refuse_other_weights(checkpoint, digest)
         model = self.open_model(folder)
         self.averages.push(checkpoint, {n: p.detach() for n, p in model.lm.named_parameters()})
         if place is None:
             return
         loaded = time.perf_counter()
-        tables = self._score(checkpoint, model)
-        for table, rows in tables.items():
-            self.store.write(table, checkpoint.interval, rows)
+        self._losses(checkpoint, model)
+        for name in self.progress.missing(checkpoint, list(self.measures)):
+            self._measure(checkpoint, name, model)
+        if checkpoint.index not in self.progress.described:
+            self._describe(checkpoint, folder, model, digest, loaded - started, time.perf_counter() - loaded)
+        self._tell(checkpoint, place, time.perf_counter() - started)
+
+    def _refuse_other_weights(self, checkpoint: Checkpoint, digest: str) -> None:
+        row = self.progress.described.get(checkpoint.index)
+        if row is not None and row["weights_hash"] != digest:
+            raise UserError(
+                f"{checkpoint.revision} has other weights [{digest}] than when it was measured first "
+                f"[{row['weights_hash']}]; bring those back, or write overwrite=true"
+            )
+
+    def _losses(self, checkpoint: Checkpoint, model: CheckpointModel) -> None:
+        """Rows of the loss consumers for the splits that lack them: all at once, or the later ones each by itself."""
+        splits = self.context.engine.splits
+        missing = self.progress.missing(checkpoint, [f"{LOSSES}{s}" for s in splits])
+        new = len(missing) == len(splits)
+        for together in [missing] if new and missing else [[m] for m in missing]:
+            started = time.perf_counter()
+            own = {s: splits[s] for s in splits if f"{LOSSES}{s}" in together}
+            engine = EvaluationEngine(own, self.context.engine.batch_windows)
+            tables = engine.evaluate(checkpoint.interval, model.lm, self.members.consumers, [self.averages])
+            for table, rows in tables.items():
+                if len(rows) or new:
+                    self.store.write(table, checkpoint.interval, rows, "" if new else part_suffix(together[0]))
+            for name in together:
+                self._done(checkpoint, name, (time.perf_counter() - started) / len(together))
+
+    def _measure(self, checkpoint: Checkpoint, name: str, model: CheckpointModel) -> None:
+        """Rows of one measure; measures see the raw weights alone."""
+        started = time.perf_counter()
+        measure = self.measures[name]
+        self.store.write(measure.table, checkpoint.interval, measure.rows(model), part_suffix(name))
+        self._done(checkpoint, name, time.perf_counter() - started)
+
+    def _done(self, checkpoint: Checkpoint, name: str, seconds: float) -> None:
+        row = {"measure": name, "revision": checkpoint.revision, "seconds": seconds}
+        rows = pa.Table.from_pylist([row], schema=MEASURED.rows)
+        self.store.write(MEASURED.name, checkpoint.interval, rows, part_suffix(name))
+        self.progress.add(checkpoint, name)
+
+    def _describe(
+        self, checkpoint: Checkpoint, folder: Path, model: CheckpointModel, digest: str, load: float, took: float
+    ) -> None:
         first = self.hashes.setdefault(digest, checkpoint.revision)
         row = {
             "revision": checkpoint.revision,
@@ -79,43 +133,49 @@ class CheckpointVisit:
             "same_weights_as": first if first != checkpoint.revision else None,
             "parameters": sum(p.numel() for p in model.lm.parameters()),
             "weights_bytes": sum(f.stat().st_size for f in weight_files(folder)),
-            "seconds_load": loaded - started,
-            "seconds_eval": time.perf_counter() - loaded,
+            "seconds_load": load,
+            "seconds_eval": took,
         }
-        self.store.write(DONE, checkpoint.interval, pa.Table.from_pylist([row], schema=CHECKPOINTS.rows))
-        self._tell(checkpoint, place, row)
+        self.store.write(CHECKPOINTS.name, checkpoint.interval, pa.Table.from_pylist([row], schema=CHECKPOINTS.rows))
+        if row["same_weights_as"]:
+            say(
+                f"warning: {checkpoint.revision} has the very weights of {first} [{digest}]: one of the two is wrong at "
+                "its source"
+            )
 
-    def _score(self, checkpoint: Checkpoint, model: CheckpointModel) -> dict[str, pa.Table]:
-        """Rows of consumers and measures by table; measures see the raw weights alone."""
-        tables = self.context.engine.evaluate(checkpoint.interval, model.lm, self.members.consumers, [self.averages])
-        for measure in self.measures:
-            pieces = [tables[measure.table]] if measure.table in tables else []
-            tables[measure.table] = pa.concat_tables([*pieces, measure.rows(model)])
-        return tables
-
-    def _tell(self, checkpoint: Checkpoint, place: str, row: dict[str, Any]) -> None:
-        losses = self.context.latest.losses
-        raw = " ".join(f"{split} {loss:.4f}" for (split, variant), loss in losses.items() if variant == RAW)
-        seconds = row["seconds_load"] + row["seconds_eval"]
+    def _tell(self, checkpoint: Checkpoint, place: str, seconds: float) -> None:
+        losses = {s: loss for (s, variant), loss in self.context.latest.losses.items() if variant == RAW}
+        self.context.latest.losses.clear()
+        raw = " ".join(f"{split} {loss:.4f}" for split, loss in losses.items()) or "losses were there"
         say(
             f"{self.store.run} | {checkpoint.revision} ({place}) | {checkpoint.tokens:,} tokens | {raw} | {seconds:.1f} s"
         )
-        if row["same_weights_as"]:
+        if bad := [s for s, loss in losses.items() if not math.isfinite(loss)]:
             say(
-                f"warning: {checkpoint.revision} has the very weights of {row['same_weights_as']} "
-                f"[{row['weights_hash']}]: one of the two is wrong at its source"
+                f"warning: {checkpoint.revision} has no finite loss on {', '.join(bad)}: its weights or its arithmetic "
+                f"(model.dtype) are broken; the report leaves it out"
             )
 
 
-def done_rows(store: RunStore) -> list[dict[str, Any]]:
-    """Interval, step, revision and weights_hash of each checkpoint that is done."""
-    rows = store.read(DONE, ["interval", "step", "revision", "weights_hash"])
-    return rows.to_pylist() if rows else []
+def fitting_model(
+    open_model: Callable[[Path], CheckpointModel], same_ids: Callable[[Path], bool], context: int, largest_id: int
+) -> Callable[[Path], CheckpointModel]:
+    """``open_model`` for a series: a model with fewer positions than the windows, or another tokenizer, is refused."""
 
+    def opened(folder: Path) -> CheckpointModel:
+        if not same_ids(folder):
+            raise UserError(
+                f"{folder}: its tokenizer cuts the text otherwise than that of the series' first checkpoint, so losses "
+                "don't compare; set model.tokenizer to the one that all were trained with"
+            )
+        model = open_model(folder)
+        model.refuse_ids(largest_id)
+        longest = getattr(model.lm, "longest", None)
+        if longest is not None and longest < context:
+            raise UserError(
+                f"{folder}: the model takes {longest} positions, the windows have {context}; write "
+                f"evaluation.context={longest} for the whole series"
+            )
+        return model
 
-def duplicates(store: RunStore) -> list[list[str]]:
-    """Groups of revisions that share their weights."""
-    groups: dict[str, list[str]] = {}
-    for row in done_rows(store):
-        groups.setdefault(row["weights_hash"], []).append(row["revision"])
-    return [g for g in groups.values() if len(g) > 1]
+    return opened

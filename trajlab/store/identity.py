@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from trajlab.config.technical import FORMERLY, TECHNICAL_KEYS
+from trajlab.config.technical import FORMERLY, MOVED, TECHNICAL_KEYS
 
 TARGET = "_target_"
 OWN_PACKAGES = ("trajlab", "callbacks", "analysis")
@@ -31,11 +31,17 @@ def differing_keys(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[
     A key that one side lacks counts as null; where it has a value on the other side, it still agrees if that value is
     the default of the (own) class that ``asked`` names, or what runs did before there was such a key.
     """
-    a, b = _flat(stored), _flat(asked)
+    a, b = _at_todays_places(_flat(stored)), _flat(asked)
     defaults = {**FORMERLY, **dict(_own_defaults(b))}
     keys = [k for k in sorted(a.keys() | b.keys()) if not _technical(k)]
     pairs = [Difference(k, *_filled(k, a, b, defaults)) for k in keys]
     return [d for d in pairs if not _agree(d)]
+
+
+def _at_todays_places(flat: dict[str, Any]) -> dict[str, Any]:
+    """Keys that have moved since (`MOVED`) under their present names; a key that stands there already goes before."""
+    moved = {MOVED[k]: v for k, v in flat.items() if k in MOVED}
+    return {**moved, **{k: v for k, v in flat.items() if k not in MOVED}}
 
 
 def own_path(value: object) -> bool:

@@ -23,7 +23,7 @@ PROVENANCE = "provenance.json"
 
 MANIFEST_KEYS = (
     "format", "experiment", "run", "seed", "status", "started", "finished", "config", "study", "model", "data",
-    "averagers", "position_weighting", "mixtures", "series", "duplicates", "parameters", "versions", "git_commit",
+    "averagers", "position_weighting", "mixtures", "series", "duplicates", "broken", "faults", "parameters", "versions", "git_commit",
     "threads", "machine",
 )  # fmt: skip
 """Everything that a manifest may hold; docs/tables.md says what each is."""

@@ -25,7 +25,7 @@ from trajlab.errors import UserError
 from trajlab.store import layout
 from trajlab.store.run_store import RunStore
 
-PACKAGES = ("trajlab", "torch", "lightning", "hydra-core", "tokenizers", "numpy")
+PACKAGES = ("trajlab", "torch", "lightning", "hydra-core", "tokenizers", "numpy", "transformers", "lm-eval")
 
 
 class DataFacts(Protocol):

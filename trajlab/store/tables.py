@@ -125,9 +125,25 @@ CHECKPOINTS = TableFormat(
         }
     ),
 )  # fmt: skip
+MEASURED = TableFormat(
+    "measured", pa.schema({"measure": pa.string(), "revision": pa.string(), "seconds": pa.float64()})
+)
+TENSORS = TableFormat(
+    "tensors",
+    pa.schema(
+        {
+            "tensor": pa.string(), "file": pa.string(), "dtype": pa.string(), "shape": pa.list_(pa.int64()),
+            "digest": pa.string(), "norm": pa.float64(), "nonfinite": pa.int64(), "distance_first": pa.float64(),
+            "distance_previous": pa.float64(),
+        }
+    ),
+)  # fmt: skip
 
 TABLES = {
     t.name: t
-    for t in (INTERVALS, STEPS, POSITIONS, POSITION_BLOCKS, TOKENS, PROBES, FORECASTS, SEQUENCES, TASKS, CHECKPOINTS)
-}
+    for t in (
+        INTERVALS, STEPS, POSITIONS, POSITION_BLOCKS, TOKENS, PROBES, FORECASTS, SEQUENCES, TASKS, CHECKPOINTS, MEASURED,
+        TENSORS,
+    )
+}  # fmt: skip
 """By name."""

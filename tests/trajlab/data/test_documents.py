@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from tests.series_material import byte_tokenizer, transformers_model
 from trajlab.data.documents import DocumentWindows, TokenizedText, tokenize
+from trajlab.errors import UserError
 from trajlab.evaluation.checkpoint_model import CheckpointModel
 from trajlab.models.hf import HFModel
 
@@ -91,3 +92,28 @@ def test_more_to_read_before_each_token_is_another_loss_over_the_same_tokens() -
     coarse, fine = model.document_loss(document, 32, 32), model.document_loss(document, 32, 4)
     assert coarse.token_count == fine.token_count
     assert coarse.nll_sum != fine.nll_sum
+
+
+def test_the_separator_is_a_choice() -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.add_special_tokens({"bos_token": "<s>"})
+    a, b = (tokenizer(t, add_special_tokens=False)["input_ids"][0] for t in "ab")
+    found = {
+        s: DocumentWindows.over(["a", "b"], tokenizer, 8, separator=s).texts[0].ids_N.tolist()
+        for s in ("eos", "bos", "none", "b")
+    }
+    bos = tokenizer.bos_token_id
+    assert found == {
+        "eos": [bos, a, 0, b, 0],
+        "bos": [bos, a, bos, b, bos],
+        "none": [bos, a, b],
+        "b": [bos, a, b, b, b],
+    }
+    tokenizer.bos_token = None
+    with pytest.raises(UserError, match="has no begin-of-text token"):
+        DocumentWindows.over(["a", "b"], tokenizer, 8, separator="bos")
+
+
+def test_windows_know_their_length() -> None:
+    windows = DocumentWindows.over(["abc", "a", "abcdefghij"], byte_tokenizer(), 4, layout="documents")
+    assert windows.lengths.tolist() == [3, 1, 4, 4, 2]

@@ -135,3 +135,36 @@ def test_a_consumer_that_fills_these_columns_itself_keeps_them(scene: tuple) -> 
     assert own == {"number": [1, 1], "variant": ["mine", "mine"], "split": ["all", "all"]}
     empty = engine.evaluate(WHERE, model, [Named(variant=[None])])["named"].to_pydict()
     assert empty["variant"] == ["raw", "raw"]
+
+
+def test_documents_are_scored_by_length_and_told_in_order() -> None:
+    from tests.series_material import byte_tokenizer, transformers_model
+    from trajlab.data.documents import DocumentWindows
+    from trajlab.models.hf import HFModel
+
+    documents = ["abcdefghij" * n for n in (3, 1, 4, 1, 2, 6, 1, 3)]
+    windows = DocumentWindows.over(documents, byte_tokenizer(), 32, layout="documents")
+    model = HFModel(transformers_model())
+    seen: list[torch.Tensor] = []
+    sizes: list[int] = []
+
+    class Told:
+        table = "told"
+
+        def begin(self, interval: Interval, variant: str, split: str) -> None: ...
+
+        def update(self, nll_BT: torch.Tensor, mask_BT: torch.Tensor, tokens_BT: torch.Tensor) -> None:
+            seen.append(nll_BT[mask_BT])
+
+        def rows(self) -> pa.Table:
+            return pa.table({"x": [0]})
+
+    model.hf.register_forward_pre_hook(
+        lambda m, args, options: sizes.append(options["input_ids"].numel()), with_kwargs=True
+    )
+    EvaluationEngine({"v": windows}, 2).evaluate(Interval(0, 0, 0, 0), model, [Told()])
+    alone = [token_losses(model, windows.batch(range(i, i + 1))) for i in range(len(windows))]
+    expected = torch.cat([n[windows.mask(range(i, i + 1))] for i, n in enumerate(alone)])
+    torch.testing.assert_close(torch.cat(seen), expected, atol=1e-5, rtol=1e-5)
+    padded = len(windows) * (windows.context + 1)
+    assert sum(sizes[: len(sizes) - len(windows)]) < padded / 1.2, "little of the work is for padding"

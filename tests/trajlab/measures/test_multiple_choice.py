@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from tests.series_material import byte_tokenizer, transformers_model
 from trajlab.data.documents import EvaluationText
@@ -56,6 +57,39 @@ def test_likelihoods_equal_a_plain_forward(name: str, batch: int) -> None:
             assert total == pytest.approx(expected, abs=1e-4)
 
 
+TINY: dict[str, dict[str, Any]] = {
+    "mamba": {"hidden_size": 16, "num_hidden_layers": 2, "state_size": 4},
+    "rwkv": {"hidden_size": 16, "num_hidden_layers": 2, "context_length": 64},
+    "mpt": {"d_model": 16, "n_heads": 2, "n_layers": 2, "max_seq_len": 64},
+    "recurrent_gemma": {
+        "hidden_size": 16, "num_hidden_layers": 3, "intermediate_size": 32, "num_attention_heads": 2, "lru_width": 16,
+        "attention_window_size": 64, "pad_token_id": None,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_models_without_a_repeatable_cache_are_scored_over_whole_rows(name: str) -> None:
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(name, vocab_size=257, bos_token_id=0, eos_token_id=0, **TINY[name])
+    model = CheckpointModel(HFModel(AutoModelForCausalLM.from_config(config).eval()), TOKENIZER)
+    task = _task()
+    shots, asked = split_shots(task, 2, seed=0, limit=None)
+    for example, (sums, _) in zip(asked, option_likelihoods(model, task, shots, asked, 1), strict=True):
+        for option, total in zip(example.options, sums, strict=True):
+            expected, _tokens = _by_hand(model, task.context(shots) + task.question(example), option)
+            assert total == pytest.approx(expected, abs=1e-5)
+
+
+def test_an_entry_that_no_text_uses_does_no_harm() -> None:
+    larger = byte_tokenizer()
+    larger.add_tokens(["zebra"])
+    model = CheckpointModel(HFModel(transformers_model()), larger)
+    assert model.document_loss("abc").token_count == 3
+    with pytest.raises(UserError, match="makes ids up to 257 of this text"):
+        model.document_loss("a zebra")
+
+
 def test_the_shared_prefix_goes_through_the_model_once() -> None:
     model, task = _model(), _task()
     passes = []
@@ -64,7 +98,8 @@ def test_the_shared_prefix_goes_through_the_model_once() -> None:
     )
     shots, asked = split_shots(task, 2, seed=0, limit=None)
     option_likelihoods(model, task, shots, asked, batch=100)
-    shared, suffixes = passes
+    shared, *_trial, suffixes = passes
+    assert len(passes) == 4, "the prefix, the cache tried on one row and on the whole of it, all rows"
     assert shared[0] == 1
     assert shared[1] >= len(task.context(shots))
     assert suffixes[0] == 9
@@ -165,6 +200,9 @@ def test_the_harness_is_asked_through_its_library(monkeypatch: pytest.MonkeyPatc
         return RESULTS
 
     wrapper = SimpleNamespace(HFLM=lambda **options: options)
+    known = SimpleNamespace(match_tasks=lambda names: [n for n in names if n == "piqa"])
+    tasks = SimpleNamespace(TaskManager=lambda include_path: asked.update(include=include_path) or known)
+    monkeypatch.setitem(sys.modules, "lm_eval.tasks", tasks)
     monkeypatch.setitem(sys.modules, "lm_eval", SimpleNamespace(simple_evaluate=simple_evaluate))
     monkeypatch.setitem(sys.modules, "lm_eval.models.huggingface", wrapper)
     measure, model = HarnessTasks(["piqa"], shots=5, limit=10), _model()
@@ -172,6 +210,22 @@ def test_the_harness_is_asked_through_its_library(monkeypatch: pytest.MonkeyPatc
     assert measure.rows(model).num_rows == 4
     assert (asked["tasks"], asked["num_fewshot"], asked["limit"]) == (["piqa"], 5, 10)
     assert asked["model"]["pretrained"] is model.hf
+    assert asked["task_manager"] is known
+    with pytest.raises(UserError, match="no task 'piqua'"):
+        HarnessTasks(["piqua"], include="mine").prepare(NO_TEXT, TOKENIZER)
+    assert asked["include"] == "mine"
+    own_shots = HarnessTasks(["piqa"])
+    own_shots.prepare(NO_TEXT, TOKENIZER)
+    own_shots.rows(model)
+    assert asked["num_fewshot"] is None, "a task's own number stays"
+
+
+def test_a_rolling_perplexity_has_no_shots() -> None:
+    results = {
+        "results": {"wikitext": {"word_perplexity,none": 20.0}}, "n-shot": {"wikitext": 2},
+        "configs": {"wikitext": {"output_type": "loglikelihood_rolling"}},
+    }  # fmt: skip
+    assert [r["shots"] for r in harness_rows(results)] == [0]
 
 
 def test_without_the_harness_a_message(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ def documented() -> Columns:
 def rows(text: str) -> Iterator[tuple[str, str]]:
     for names, kind in re.findall(r"^\| (`[^|]*`) \| ([^|]+) \|", text, flags=re.M):
         kind = kind.replace("&lt;", "<").replace("&gt;", ">").replace("<double>", "<item: double>")
+        kind = kind.replace("<int64>", "<item: int64>")
         yield from ((name, kind) for name in re.findall(r"`(\w+)`", names))
 
 

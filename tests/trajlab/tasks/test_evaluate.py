@@ -216,9 +216,11 @@ def test_two_checkpoints_with_one_hash_are_reported(
 
 def test_a_foreign_tokenizer_is_refused(evaluate: Callable[..., Runs], tmp_path: Path) -> None:
     tokenizer = byte_tokenizer()
-    tokenizer.add_tokens(["zebra"])
+    tokenizer.add_tokens(["zebra", "the"])  # the text has the second alone
     tokenizer.save_pretrained(tmp_path / "tokenizer")
-    with pytest.raises(UserError, match=r"ids up to 257, the model's embedding 257 rows; set model\.tokenizer"):
+    with pytest.raises(
+        UserError, match=r"ids up to 258 of this text, the model's embedding has 257 rows; set model\.tokenizer"
+    ):
         evaluate(f"model.tokenizer={tmp_path / 'tokenizer'}")
 
 

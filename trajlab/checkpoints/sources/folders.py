@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from trajlab.checkpoints.audit.listing import Listing, folder_listing
 from trajlab.checkpoints.sources.disk import checked_cache
 from trajlab.checkpoints.sources.pattern import Pattern
 from trajlab.checkpoints.sources.series import Checkpoint
@@ -32,6 +33,12 @@ class FolderSeries:
         depth = self.pattern.text.count("/") + 1
         names = [p.relative_to(self._root).as_posix() for p in self._root.glob("/".join("*" * depth)) if p.is_dir()]
         return self.pattern.numbered(names, self.steps, str(self._root))
+
+    def listing(self) -> Listing:
+        """What lies in the folders, without reading weights."""
+        depth = self.pattern.text.count("/") + 1
+        names = [p.relative_to(self._root).as_posix() for p in self._root.glob("/".join("*" * depth)) if p.is_dir()]
+        return folder_listing(self._root, [c.revision for c in self.checkpoints()], sorted(names))
 
     def fetch(self, checkpoint: Checkpoint) -> Path:
         """The folder itself."""

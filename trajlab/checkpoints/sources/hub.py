@@ -4,9 +4,11 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+from trajlab.checkpoints.audit.listing import FileMark, Listing
 from trajlab.checkpoints.sources.disk import checked_cache, disk_full
 from trajlab.checkpoints.sources.pattern import Pattern
 from trajlab.checkpoints.sources.series import Checkpoint
@@ -41,13 +43,32 @@ class HubSeries:
 
     def checkpoints(self) -> list[Checkpoint]:
         """Those of ``steps`` without asking, or the repository's branches that fit the pattern."""
-        if self.steps is not None:
+        if self.steps is not None and self.pattern.listable:
             return self.pattern.listed(self.steps)
         from huggingface_hub import HfApi
 
         with _explained(self.repo, None):
             refs = HfApi().list_repo_refs(self.repo)
-        return self.pattern.numbered([r.name for r in [*refs.branches, *refs.tags]], None, self.repo)
+        return self.pattern.numbered([r.name for r in [*refs.branches, *refs.tags]], self.steps, self.repo)
+
+    def listing(self) -> Listing:
+        """Sizes and hashes of all files of the revisions, as the hub tells them: no weights are downloaded.
+
+        A revision that isn't there has no files in it. Raises UserError where the hub doesn't answer.
+        """
+        from huggingface_hub import HfApi, hf_hub_download
+        from huggingface_hub.errors import RevisionNotFoundError
+
+        api, files = HfApi(), {}
+        with _explained(self.repo, None):
+            refs = api.list_repo_refs(self.repo)
+            for checkpoint in self.checkpoints():
+                with suppress(RevisionNotFoundError):
+                    tree = api.list_repo_tree(self.repo, revision=checkpoint.revision, recursive=True)
+                    files[checkpoint.revision] = {f.path: _mark(f) for f in tree if hasattr(f, "blob_id")}
+        named = sorted({r.name for r in [*refs.branches, *refs.tags]})
+        read = lambda revision, name: Path(hf_hub_download(self.repo, name, revision=revision)).read_bytes()  # noqa: E731
+        return Listing(files, read, named)
 
     def fetch(self, checkpoint: Checkpoint) -> Path:
         """Configuration, tokenizer and weights of one revision; safetensors alone where the repository has it."""
@@ -86,6 +107,11 @@ class HubSeries:
             shutil.rmtree(self._scratch / checkpoint.revision, ignore_errors=True)
 
 
+def _mark(file: Any) -> FileMark:
+    """Large files have the hash of their content, small ones that of their blob in git."""
+    return FileMark(file.size, file.lfs.sha256 if file.lfs else file.blob_id)
+
+
 def _has_weights(folder: Path) -> bool:
     try:
         return bool(weight_files(folder))
@@ -114,7 +140,7 @@ def _explained(repo: str, revision: str | None) -> Iterator[None]:
         if e.errno == errno.ENOSPC:
             raise disk_full(what) from e
         raise _no_network(what, e) from e
-    except (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, RuntimeError) as e:
+    except (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, *_client_errors(), RuntimeError) as e:
         raise _no_network(what, e) from e
 
 
@@ -125,3 +151,12 @@ def _no_network(what: str, error: Exception) -> UserError:
         f"{what} can't be fetched ({why}) and isn't in the local cache; the same command goes on from there once the hub "
         "answers. Local folders work without it: model.series._target_=trajlab.checkpoints.sources.FolderSeries"
     )
+
+
+def _client_errors() -> tuple[type[Exception], ...]:
+    """What the client of newer versions of huggingface_hub raises; that of older ones raises OSErrors."""
+    try:
+        from httpx import HTTPError
+    except ImportError:
+        return ()
+    return (HTTPError,)

@@ -19,13 +19,15 @@ class Pattern:
 
     def __init__(self, text: str, tokens_per_step: int) -> None:
         found = [f for f in FIELDS if f"{{{f}}}" in text]
-        if len(found) != 1 or text.count("{") != 1:
-            raise UserError(f"model.series.pattern={text!r} must hold {{step}} or {{tokens}}, once")
+        if len(found) != 1 or text.count("{") != 1 or re.search(r"\*\{|\}\*", text):
+            raise UserError(f"model.series.pattern={text!r} must hold {{step}} or {{tokens}}, once, and no * beside it")
         if tokens_per_step < 1:
             raise UserError(f"model.series.tokens_per_step={tokens_per_step} must be at least 1")
         self.text, self.field, self.tokens_per_step = text, found[0], tokens_per_step
         before, after = text.split(f"{{{self.field}}}")
-        self._regex = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
+        self.listable = "*" not in text
+        """Whether a number alone makes the whole name; ``*`` stands for anything (``step{step}-tokens*``)."""
+        self._regex = re.compile(_escaped(before) + r"(\d+)" + _escaped(after))
 
     def number(self, name: str) -> int | None:
         """The step or the tokens in a name; None where it is another name."""
@@ -37,7 +39,12 @@ class Pattern:
 
         Raises UserError where there is none, and where one that is asked for is missing.
         """
-        by_number = {n: name for name in names if (n := self.number(name)) is not None}
+        by_number: dict[int, str] = {}
+        for name in names:
+            if (n := self.number(name)) is not None and by_number.setdefault(n, name) != name:
+                raise UserError(
+                    f"{where}: {by_number[n]!r} and {name!r} both fit {self.text!r}; make the pattern narrower"
+                )
         if not by_number:
             raise UserError(f"{where} has nothing that looks like {self.text!r}; set model.series.pattern")
         wanted = expanded_steps(steps) if steps is not None else sorted(by_number)
@@ -59,6 +66,10 @@ class Pattern:
         if self.field == "step":
             return Checkpoint(index, number, number * self.tokens_per_step, name)
         return Checkpoint(index, number // self.tokens_per_step, number, name)
+
+
+def _escaped(text: str) -> str:
+    return "[^/]*".join(map(re.escape, text.split("*")))
 
 
 def expanded_steps(steps: Sequence[int | str]) -> list[int]:

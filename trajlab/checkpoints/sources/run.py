@@ -45,6 +45,10 @@ class RunSeries:
             )
         return [Checkpoint(i, s, found[s], snapshot_path(self.run, found[s]).stem) for i, s in enumerate(wanted)]
 
+    def weights(self, checkpoint: Checkpoint) -> Path:
+        """The snapshot itself: its tensors are read without writing a folder."""
+        return self._snapshot(checkpoint)
+
     def fetch(self, checkpoint: Checkpoint) -> Path:
         """Model and tokenizer as a folder."""
         folder, snapshot = self._folder(checkpoint), self._snapshot(checkpoint)

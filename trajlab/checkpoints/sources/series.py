@@ -1,11 +1,12 @@
 """What a series of checkpoints is: `Checkpoint`, the protocol `CheckpointSeries`, `prefetched`."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from trajlab.errors import UserError
 from trajlab.protocols import Interval
 
 
@@ -49,19 +50,30 @@ class CheckpointSeries(Protocol):
         ...
 
 
-def prefetched(series: CheckpointSeries, wanted: Sequence[Checkpoint]) -> Generator[tuple[Checkpoint, Path]]:
+def prefetched(
+    series: CheckpointSeries,
+    wanted: Sequence[Checkpoint],
+    broken: Callable[[Checkpoint, UserError], object] | None = None,
+) -> Generator[tuple[Checkpoint, Path]]:
     """Each checkpoint with its folder, the next one being brought meanwhile.
 
-    A checkpoint that can't be brought raises when its turn comes, after the earlier ones have been used.
+    A checkpoint that can't be brought raises when its turn comes, after the earlier ones have been used; where there is
+    ``broken``, it is told instead, and the next one follows.
     """
     executor = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
     try:
         coming: Future[Path] | None = None
         for number, checkpoint in enumerate(wanted):
-            folder = (coming or executor.submit(series.fetch, checkpoint)).result()
+            present = coming or executor.submit(series.fetch, checkpoint)
+            error = present.exception()
+            if error is not None and (broken is None or not isinstance(error, UserError)):
+                raise error
             following = wanted[number + 1] if number + 1 < len(wanted) else None
             coming = executor.submit(series.fetch, following) if following else None
-            yield checkpoint, folder
+            if broken is not None and isinstance(error, UserError):
+                broken(checkpoint, error)
+            else:
+                yield checkpoint, present.result()
             series.release(checkpoint)
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
