@@ -2,7 +2,10 @@
 
 import argparse
 import sys
+import warnings
 from pathlib import Path
+
+from trajlab.analysis.forecasting.command import add_contest, add_register
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -13,6 +16,8 @@ def main(arguments: list[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     _add_report(commands)
     _add_calibrate(commands)
+    add_contest(commands)
+    add_register(commands)
     options = parser.parse_args(arguments)
     try:
         options.do(options)
@@ -34,7 +39,12 @@ def _report(options: argparse.Namespace) -> None:
     from trajlab.analysis.report import write_report
 
     out = options.out or Path("reports") / options.runs.resolve().name
-    page = write_report(load_runs(options.runs), out, f"Training trajectories: {options.runs.name}")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "left out")  # said below, without the place in the code
+        runs = load_runs(options.runs)
+    for problem in runs.problems:
+        print(f"analysis: left out: {problem}", file=sys.stderr)
+    page = write_report(runs, out, f"Training trajectories: {options.runs.name}")
     print(f"{page} (and report.md, {len(list(out.glob('*.png')))} figures)")
 
 

@@ -1,11 +1,56 @@
 """Conditions: runs that differ in nothing but their seed, so that seeds can be subjects."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from trajlab.analysis.load import Runs, without_seed
+
+SETTING = ("experiment", "condition", "variant", "split")
+"""What must be one where curves are pooled; only seeds may differ."""
+
+
+def with_condition(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with column ``condition``: each run's name without its seed; a frame without ``run`` as it is.
+
+    Runs that have names of their own and a seed of their own each, none named in the run, are one condition.
+    """
+    if "run" not in frame or "condition" in frame:
+        return frame
+    named = frame["run"].astype(str).str.contains(r"(?:^|,)seed=").any()
+    if not named and "seed" in frame and frame["seed"].notna().all():
+        own = frame.groupby("run")["seed"].nunique().max() == 1 and frame.groupby("seed")["run"].nunique().max() == 1
+        if own:
+            return frame.assign(condition="")
+    return frame.assign(condition=frame["run"].astype(str).map(without_seed))
+
+
+def refuse_several(frame: pd.DataFrame, columns: Sequence[str] = SETTING) -> None:
+    """Raise ValueError where rows of several conditions, variants, splits or experiments would be taken for one."""
+    frame = with_condition(frame)
+    for column in columns:
+        values = sorted(map(str, frame[column].dropna().unique())) if column in frame else []
+        if len(values) > 1:
+            raise ValueError(
+                f"{column} holds {', '.join(values)}: curves of different conditions are not pooled; pass the rows of one"
+            )
+
+
+def refuse_other_tokens(frame: pd.DataFrame) -> None:
+    """Raise ValueError where runs of one setting were evaluated at other tokens at an interval of the same number."""
+    if not {"tokens", "interval", "run"} <= set(frame.columns):
+        return
+    frame = with_condition(frame)
+    keys = [c for c in SETTING if c in frame]
+    for label, rows in frame.groupby([*keys, "interval"], dropna=False):
+        if len(rows["tokens"].unique()) > 1:
+            ordered = rows.sort_values("tokens", kind="stable")
+            low, high = ordered.iloc[0], ordered.iloc[-1]
+            raise ValueError(
+                f"interval {label[-1]} is not at the same tokens in all runs: {low['run']} at {low['tokens']:,.0f} tokens, "
+                f"{high['run']} at {high['tokens']:,.0f}; put the runs on common tokens with trajlab.analysis.align first"
+            )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from trajlab.analysis.conditions import refuse_other_tokens, refuse_several
 from trajlab.analysis.stability import stability
 from trajlab.analysis.statistics.grids import complete_grid
 
@@ -24,6 +25,8 @@ def returns(intervals: pd.DataFrame, parameters: int | None = None) -> pd.DataFr
     hour of training and per exaFLOP (6·parameters·tokens), bought_total and share_of_tokens since the start. Negative where
     loss rose; nan where ``seconds_train`` or ``parameters`` isn't known.
     """
+    refuse_several(intervals)
+    refuse_other_tokens(intervals)
     grid = complete_grid(intervals, "loss", "interval", "seed", min_subjects=1)
     by = intervals.groupby("interval")
     tokens, loss = by["tokens"].mean(), grid.mean()
@@ -75,6 +78,8 @@ def best_interval(
 
     Each resample picks its own best, so the choice itself is in the interval. Raises ValueError as `complete_grid` does.
     """
+    refuse_several(intervals)
+    refuse_other_tokens(intervals)
     grid = complete_grid(intervals, "loss", "interval", "seed", min_subjects=1)
     y_SK = grid.to_numpy()
     tokens_K = intervals.groupby("interval")["tokens"].mean().to_numpy()
@@ -112,8 +117,9 @@ def stop_here(intervals: pd.DataFrame, *, stable_length: int = 3) -> pd.DataFram
     A row per criterion × seed: criterion, seed, interval, tokens, loss at the stop; ``regret`` the loss there minus the
     seed's lowest (nats, 0 is perfect), ``kept_regret`` the same if the best snapshot so far is kept; ``tokens_after_best``
     tokens spent after the seed's best interval (negative: stopped before it); ``fired`` False where the criterion never
-    did and the whole budget was spent.
+    did and the whole budget was spent. Raises ValueError where the rows hold several conditions, variants or splits.
     """
+    refuse_several(intervals)
     telemetry = stability(intervals, stable_length=stable_length)
     rows = [
         _stop(criterion, seed, curve.reset_index(drop=True), stable_length)

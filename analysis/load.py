@@ -4,7 +4,9 @@
 """
 
 import json
-from collections.abc import Iterable
+import re
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trajlab.analysis.tables import FORMAT, ORDER, ORDER_OF, as_expected
+from trajlab.analysis.manifests import Manifest, window_overlaps
+from trajlab.analysis.tables import COLUMNS, FORMAT, ORDER, ORDER_OF, as_expected
+
+SHOWN = 5
+"""Unfinished runs that a warning names."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,8 @@ class Runs:
     tables: dict[str, pd.DataFrame]
     manifests: list[dict[str, Any]] = field(default_factory=list)
     """One a run: status, configuration, data, parameters, versions; with ``folder``."""
+    problems: list[str] = field(default_factory=list)
+    """A sentence for each run that lies there too and can't be read."""
 
     def table(self, name: str) -> pd.DataFrame:
         """A table by name, plug-ins' ones too."""
@@ -62,7 +70,7 @@ class Runs:
                     frame = frame[frame[column] == value]
             tables[name] = frame.reset_index(drop=True)
         manifests = [m for m in self.manifests if all(m.get(k, v) == v for k, v in values.items())]
-        return Runs(tables, manifests)
+        return Runs(tables, manifests, self.problems)
 
     @property
     def caption(self) -> str:
@@ -71,7 +79,13 @@ class Runs:
             {m["data"]["source"] + f" [{m['data']['fingerprint'][:8]}]" for m in self.manifests if "data" in m}
         )
         count = f"{len(self.manifests)} run{'s' if len(self.manifests) != 1 else ''}"
-        return f"{', '.join(sources) or 'unknown data'} · {count}"
+        going = f", {len(self.unfinished)} not finished" if self.unfinished else ""
+        return f"{', '.join(sources) or 'unknown data'} · {count}{going}"
+
+    @property
+    def unfinished(self) -> list[str]:
+        """Folders of the runs whose manifest says that they are still going or were interrupted."""
+        return [str(m.get("folder", m.get("run"))) for m in self.manifests if m.get("status", "finished") != "finished"]
 
     def entropy_floor(self, split: str) -> float | None:
         """Nats per token that no model can beat, where all runs know the same one."""
@@ -80,25 +94,79 @@ class Runs:
 
 
 def load_runs(path: Path | str, *, finished_only: bool = False) -> Runs:
-    """All runs at or below ``path``.
+    """All runs at or below ``path`` that can be read; a warning, and a line in `Runs.problems`, names each that can't.
 
-    Raises FileNotFoundError where there is none, ValueError where a run is of a format that this version doesn't know or a
-    column of another type than docs/tables.md says, and where runs of one experiment were trained on different data: their
-    curves must not be pooled.
+    Unfinished runs are among them, unless ``finished_only``, with a warning that names them.
+
+    A run can't be read where its manifest is broken or of a format that this version doesn't know, and where a part of a
+    table is broken or has a column of another type than docs/tables.md says. Raises FileNotFoundError where there is no run
+    at all, ValueError where none can be read, and where runs of one experiment were trained on different data: their curves
+    must not be pooled.
     """
-    manifests = [_manifest(m) for m in sorted(Path(path).rglob("manifest.json"))]
-    if finished_only:
-        manifests = [m for m in manifests if m["status"] == "finished"]
+    manifests, tables, problems = [], [], []
+    for file in _manifest_files(Path(path)):
+        try:
+            manifest = _manifest(file)
+            if finished_only and manifest.get("status", "finished") != "finished":
+                continue
+            parts = _tables(file.parent)
+        except ValueError as e:
+            problems.append(str(e))
+            warnings.warn(f"left out: {e}", stacklevel=2)
+            continue
+        manifests.append(manifest)
+        tables.append(parts)
     if not manifests:
+        if problems:
+            raise ValueError("\n".join(problems))
         raise FileNotFoundError(f"{path}: no run is stored here; a run's folder holds a manifest.json")
     _refuse_mixed_data(manifests)
-    folders = [Path(m["folder"]) for m in manifests]
-    names = sorted({p.name for f in folders for p in f.glob("metrics/*") if p.is_dir()})
-    return Runs({name: _read(name, folders) for name in names}, manifests)
+    names = sorted({name for parts in tables for name in parts})
+    frames = {name: _frame(name, [p for parts in tables for p in parts.get(name, [])]) for name in names}
+    if "intervals" in frames:
+        frames["intervals"] = _with_overlap(frames["intervals"], manifests)
+    runs = Runs(frames, manifests, problems)
+    _warn_of_unfinished(runs)
+    return runs
+
+
+def _warn_of_unfinished(runs: Runs) -> None:
+    if not runs.unfinished:
+        return
+    count = f"{len(runs.unfinished)} of {len(runs.manifests)} runs {'is' if len(runs.unfinished) == 1 else 'are'}"
+    warnings.warn(
+        f"{count} not finished: {', '.join(runs.unfinished[:SHOWN])}; their curves end early. finished_only=True leaves "
+        "them out",
+        stacklevel=3,
+    )
+
+
+def _with_overlap(intervals: pd.DataFrame, manifests: Iterable[Manifest]) -> pd.DataFrame:
+    """With ``window_overlap``: how many validation windows in a row share text, where manifests say it."""
+    known = {
+        (m["experiment"], m["run"], split): overlap for m in manifests for split, overlap in window_overlaps(m).items()
+    }
+    if not known or not {"experiment", "run", "split"} <= set(intervals.columns):
+        return intervals
+    rows = zip(intervals["experiment"], intervals["run"], intervals["split"], strict=True)
+    overlaps = pd.array([known.get(row) for row in rows], dtype="Int64")
+    return intervals.assign(window_overlap=overlaps)
+
+
+def _manifest_files(root: Path) -> list[Path]:
+    """The manifests at or below a folder; hidden folders hold what is being replaced."""
+    found = sorted(root.rglob("manifest.json"))
+    return [f for f in found if not any(part.startswith(".") for part in f.relative_to(root).parts)]
 
 
 def _manifest(path: Path) -> dict[str, Any]:
-    manifest = json.loads(path.read_text())
+    try:
+        manifest = json.loads(path.read_text())
+    except (ValueError, OSError) as e:
+        raise ValueError(f"{path} can't be read ({e}); restore it, or remove the run's folder") from e
+    texts = ("experiment", "run", "status")
+    if not isinstance(manifest, dict) or not all(isinstance(manifest.get(key), str) for key in texts):
+        raise ValueError(f"{path} is no manifest of a run ({', '.join(texts)}); restore it, or remove the run's folder")
     if manifest.get("format", FORMAT) != FORMAT:
         raise ValueError(
             f"{path} is of format {manifest['format']!r}, this version of trajlab knows format {FORMAT}; read it with the "
@@ -107,18 +175,36 @@ def _manifest(path: Path) -> dict[str, Any]:
     return {**manifest, "folder": str(path.parent)}
 
 
-def _read(table: str, folders: Iterable[Path]) -> pd.DataFrame:
-    parts = [p for folder in folders for p in sorted((folder / "metrics" / table).glob("part-*.parquet"))]
-    frame = pa.concat_tables([_part(table, p) for p in parts], promote_options="default").to_pandas()
+IDENTIFYING = ("experiment", "run", "variant", "split")
+"""Without those of these columns that a table has, nobody knows whose its rows are."""
+PART = re.compile(r"part-\d{5,}(\..+)?\.parquet")
+"""The parts of a table, as `trajlab.store.layout` names them; whatever else lies in a table's folder is nobody's."""
+
+
+def _tables(run: Path) -> dict[str, list[pa.Table]]:
+    """The parts of a run's tables in the order of their names, by table."""
+    found: dict[str, list[pa.Table]] = {}
+    for part in sorted((run / "metrics").glob("*/part-*.parquet")):
+        if PART.fullmatch(part.name) and part.is_file():
+            found.setdefault(part.parent.name, []).append(_part(part.parent.name, part))
+    return found
+
+
+def _frame(table: str, parts: Sequence[pa.Table]) -> pd.DataFrame:
+    frame = pa.concat_tables(parts, promote_options="default").to_pandas()
     keys = [c for c in ORDER_OF.get(table, ORDER) if c in frame]
     return frame.sort_values(keys, kind="stable", ignore_index=True)
 
 
 def _part(table: str, path: Path) -> pa.Table:
     try:
-        return as_expected(table, pq.read_table(path))
-    except ValueError as e:
-        raise ValueError(f"{path}: {e}") from e
+        rows = as_expected(table, pq.read_table(path, partitioning=None))
+    except (ValueError, OSError) as e:
+        raise ValueError(f"{path}: {str(e).splitlines()[0]}") from e
+    needed = [column for column in IDENTIFYING if column in COLUMNS.get(table, {})]
+    if absent := [column for column in needed if column not in rows.column_names]:
+        raise ValueError(f"{path}: it lacks the column {absent[0]}; restore it, or remove the run's folder")
+    return rows
 
 
 def _refuse_mixed_data(manifests: list[dict[str, Any]]) -> None:

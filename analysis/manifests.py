@@ -122,6 +122,20 @@ def mixture_family(manifest: Manifest) -> str | None:
     return Path(file).stem if file else None
 
 
+def window_overlaps(manifest: Manifest) -> dict[str, int]:
+    """By validation split, how many windows in a row share text with a given one: context / stride, rounded up; 1: none.
+
+    Splits that the configuration does not describe are left out; so are series of published checkpoints, where no token
+    counts twice.
+    """
+    data = (manifest.get("config") or {}).get("data") or {}
+    context = data.get("context")
+    if not context or "intervals" not in (manifest.get("config") or {}):
+        return {}
+    strides = {name: (split or {}).get("stride") or context for name, split in (data.get("validation") or {}).items()}
+    return {name: -(-context // stride) for name, stride in strides.items()}
+
+
 def parameters_by_run(manifests: Iterable[Manifest]) -> dict[tuple[str, str], float]:
     """Parameter count of each (experiment, run); NaN where the manifest doesn't state it."""
     return {(m["experiment"], m["run"]): float(m.get("parameters") or np.nan) for m in manifests}

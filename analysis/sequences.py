@@ -19,7 +19,8 @@ def _keys(frame: pd.DataFrame) -> list[str]:
 
 
 def sequence_perplexity(sequences: pd.DataFrame) -> pd.DataFrame:
-    """A row per run × checkpoint × kind × level × decoding: sequences, loss (nats per token) and ppl over all of them.
+    """A row per run × checkpoint × kind × level × decoding: sequences, loss (nats per token) and ppl over all of them,
+    and ``over_correct``, the perplexity over that of the correct text of the same documents.
 
     ``sequences``: the table, with experiment, run, interval, step, tokens, kind, level, [level_large,] decoding, sequence,
     nll_sum, token_count. Sums come before the division, so long sequences count for their tokens. Raises ValueError where the
@@ -39,25 +40,39 @@ def sequence_perplexity(sequences: pd.DataFrame) -> pd.DataFrame:
         )
     table["loss"] = table["nll_sum"] / table["token_count"]
     table["ppl"] = np.exp(table["loss"])
-    return table
+    return _with_paired_ratio(table, sequences)
+
+
+def _with_paired_ratio(table: pd.DataFrame, sequences: pd.DataFrame) -> pd.DataFrame:
+    """With ``over_correct``: perplexity over that of the correct text of the same documents, those alone that both have.
+
+    The number of a sequence names its document, except in mixtures, which continue prompts of their own.
+    """
+    place = ["experiment", "run", "interval", "step", "tokens"]
+    sums = ["nll_sum", "token_count"]
+    correct = sequences.loc[sequences["kind"] == "correct", [*place, "sequence", *sums]]
+    changed = sequences[sequences["kind"] != "mixture"]
+    pairs = changed.merge(correct, on=[*place, "sequence"], suffixes=("", "_correct"))
+    both = pairs.groupby([*_keys(sequences), "interval", "step", "tokens"], dropna=False)[
+        [*sums, *(f"{c}_correct" for c in sums)]
+    ].sum()
+    ratio = np.exp(both["nll_sum"] / both["token_count"] - both["nll_sum_correct"] / both["token_count_correct"])
+    ratio = ratio.rename("over_correct").reset_index()
+    return table.merge(ratio, how="left", on=[c for c in ratio if c != "over_correct"])
 
 
 def response(perplexities: pd.DataFrame) -> pd.DataFrame:
     """How each kind of text ends: a row per run × kind × level × decoding.
 
     Columns: first_ppl, lowest_ppl, last_ppl; rise = last ÷ lowest − 1, over 0 where the model unlearns the text again;
-    over_correct = last ÷ that of the correct text of the same run, NaN where there is none.
+    over_correct = last ÷ that of the correct text of the same documents, NaN where there is none.
     """
     ordered = perplexities.sort_values("tokens", kind="stable")
-    table = ordered.groupby(_keys(ordered), dropna=False)["ppl"].agg(
-        first_ppl="first", lowest_ppl="min", last_ppl="last"
-    )
+    groups = ordered.groupby(_keys(ordered), dropna=False)
+    table = groups["ppl"].agg(first_ppl="first", lowest_ppl="min", last_ppl="last")
     table["rise"] = table["last_ppl"] / table["lowest_ppl"] - 1
-    table = table.reset_index()
-    correct = table[table["kind"] == "correct"].groupby(["experiment", "run"])["last_ppl"].first()
-    own = pd.MultiIndex.from_frame(table[["experiment", "run"]])
-    table["over_correct"] = table["last_ppl"].to_numpy() / correct.reindex(own).to_numpy()
-    return table
+    table["over_correct"] = groups["over_correct"].apply(lambda ratio: ratio.iloc[-1])
+    return table.reset_index()
 
 
 def size_response(

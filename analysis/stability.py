@@ -9,11 +9,13 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
+from trajlab.analysis.conditions import SETTING, refuse_other_tokens, refuse_several, with_condition
+from trajlab.analysis.statistics.eta_squared import eta_squared_interval
 from trajlab.analysis.statistics.grids import complete_grid, refuse_constant
 from trajlab.analysis.statistics.intervals import t_interval
 from trajlab.analysis.statistics.sums_of_squares import decompose
+from trajlab.analysis.statistics.text_errors import crossed_interval, overlap_of, window_errors
 
 CURVE = ("experiment", "run", "seed", "variant", "split")
 """The columns that tell one curve from another; those that a frame has count."""
@@ -37,7 +39,8 @@ def stability(
     - ``delta`` loss minus the loss an interval earlier, nats
     - ``volatility`` sample sd of the last ``window`` losses, at least 2; nan at the first interval
     - ``backslide`` delta > 0
-    - ``delta_se`` standard error of delta, paired over validation windows (needs ``window_nll``, ``token_count``)
+    - ``delta_se`` standard error of delta for other text from this seed, paired over validation windows, which may share
+      text (needs ``window_nll``, ``token_count``; ``window_overlap``, where it is there, says how many windows share it)
     - ``backslide_2se`` delta > ``backslide_errors`` · delta_se; <NA> without windows
     - ``drawdown`` loss minus the lowest so far
     - ``spike`` delta > median + ``spike_deviations`` · 1.4826 · MAD of the earlier deltas, of which at least
@@ -123,18 +126,21 @@ def _spikes(delta_K: NDArray[np.float64], deviations: float, history: int) -> ND
 
 
 def _delta_errors(curve: pd.DataFrame) -> NDArray[np.float64]:
-    """√W·sd of the windows' differences in nll ÷ tokens; nan where an interval has no windows, or others."""
+    """Standard error of each change over the validation windows; nan where an interval has no windows, or others."""
     error_K = np.full(len(curve), np.nan)
     if "window_nll" not in curve or "token_count" not in curve:
         return error_K
     windows, tokens_K = curve["window_nll"].tolist(), curve["token_count"].to_numpy(float)
-    for t in range(1, len(curve)):
-        now, before = windows[t], windows[t - 1]
-        if now is None or before is None or np.size(now) != np.size(before) or np.size(now) < 2:
-            continue
-        change_W = np.asarray(now, float) - np.asarray(before, float)
-        error_K[t] = np.sqrt(len(change_W)) * change_W.std(ddof=1) / tokens_K[t]
+    pairs = [t for t in range(1, len(curve)) if _paired(windows[t], windows[t - 1])]
+    for width in {np.size(windows[t]) for t in pairs}:
+        own = [t for t in pairs if np.size(windows[t]) == width]
+        change_DW = np.stack([np.subtract(windows[t], windows[t - 1], dtype=float) for t in own])
+        error_K[own] = window_errors(change_DW, overlap_of(curve)) * width / tokens_K[own]
     return error_K
+
+
+def _paired(now: object, before: object) -> bool:
+    return now is not None and before is not None and np.size(now) == np.size(before) >= 2
 
 
 def _first_run(calm_K: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
@@ -179,9 +185,10 @@ def stability_summary(telemetry: pd.DataFrame) -> pd.DataFrame:
 def between_seeds(intervals: pd.DataFrame, dv: str = "loss", *, level: float = 0.95) -> pd.DataFrame:
     """Spread of ``dv`` over seeds at each interval: n, mean, sd, cv, min, max, range, ci_low, ci_high (t-based).
 
-    A row per experiment × variant × split × interval, of those columns that the frame has, with the mean of ``tokens``.
-    One seed has a mean and no spread (nan). Raises ValueError where a seed has an interval twice or a value that isn't
-    finite.
+    A row per experiment × condition (whatever was swept, where it was) × variant × split × interval, of those columns that
+    the frame has, with ``tokens``. The interval ``holds`` seeds, not text: all seeds share one validation text
+    (`seeds_and_text`). One seed has a mean and no spread (nan). Raises ValueError where a seed has an interval twice, a value
+    that isn't finite, or runs of one condition were evaluated at other tokens.
     """
     if dv not in intervals:
         raise KeyError(f"no column {dv} in the frame; it has {', '.join(map(str, intervals.columns))}")
@@ -192,43 +199,74 @@ def between_seeds(intervals: pd.DataFrame, dv: str = "loss", *, level: float = 0
         if len(rows):
             first = ", ".join(f"{c}={rows[c].iloc[0]}" for c in [*curve, "interval"])
             raise ValueError(f"{first} {what}; leave the row out ({len(rows)} such rows)")
-    keys = [c for c in ("experiment", "variant", "split", "interval") if c in intervals]
-    groups = intervals.groupby(keys, sort=True)
+    refuse_other_tokens(intervals)
+    frame = with_condition(intervals)
+    if "condition" in frame and len(frame["condition"].unique()) == 1:
+        frame = frame.drop(columns="condition")
+    keys = [c for c in (*SETTING, "interval") if c in frame]
+    groups = frame.groupby(keys, sort=True)
     table = groups[dv].agg(n="count", mean="mean", sd="std", min="min", max="max").reset_index()
-    if "tokens" in intervals:
-        table.insert(len(keys), "tokens", groups["tokens"].mean().to_numpy())
+    if "tokens" in frame:
+        table.insert(len(keys), "tokens", groups["tokens"].first().to_numpy())
     low, high = t_interval(table["mean"], table["sd"] / np.sqrt(table["n"]), table["n"], level)
     return table.assign(
-        cv=table["sd"] / table["mean"].abs(),
-        range=table["max"] - table["min"],
-        ci_low=low,
-        ci_high=high,
+        cv=table["sd"] / table["mean"].abs(), range=table["max"] - table["min"], ci_low=low, ci_high=high, holds="seeds"
     )
 
 
+def seeds_and_text(intervals: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+    """Mean loss at each interval of one condition with an interval over seeds *and* text (`crossed_interval`).
+
+    All seeds are evaluated on one validation text, so the interval of `between_seeds` says nothing of other text. Columns:
+    interval, mean, se_seeds, se_text, se, df, low, high, seeds, windows, holds. Raises KeyError without ``window_nll`` and
+    ``token_count``; ValueError for several conditions, fewer than two seeds, or windows that differ between seeds.
+    """
+    if missing := {"window_nll", "token_count"} - set(intervals.columns):
+        raise KeyError(f"no column {', '.join(sorted(missing))}: the text's part needs the windows' losses")
+    refuse_several(intervals)
+    refuse_other_tokens(intervals)
+    rows = []
+    for interval, here in intervals.groupby("interval"):
+        windows = here["window_nll"].tolist()
+        if len({np.size(w) for w in windows}) > 1 or any(w is None for w in windows):
+            raise ValueError(f"interval {interval}: seeds were evaluated on different windows")
+        y_SW = np.stack([np.asarray(w, float) for w in windows]) * len(windows[0])
+        y_SW /= here["token_count"].to_numpy(float)[:, None]
+        found = crossed_interval(y_SW, overlap=overlap_of(here), level=level).table()
+        rows.append(found.assign(interval=interval))
+    table = pd.concat(rows, ignore_index=True)
+    return table[["interval", *table.columns.drop("interval")]]
+
+
 def seed_agreement(
-    frame: pd.DataFrame, dv: str = "loss", within: str = "interval", subject: str = "seed", *, level: float = 0.95
+    frame: pd.DataFrame,
+    dv: str = "loss",
+    within: str = "interval",
+    subject: str = "seed",
+    *,
+    initial: bool = False,
+    level: float = 0.95,
+    n_resamples: int = 5000,
 ) -> pd.Series:
     """ICC(A,1) over the grid with its confidence interval: icc, ci_low, ci_high, n, k.
 
     Two-way, absolute agreement, single measurement (McGraw & Wong 1996, case 2): 1 means that seeds trace the same curve, in
-    level and in shape. pingouin gives the same number but rounds the interval to two digits, hence the formula here.
-    Raises ValueError as `complete_grid` does, and without error variance.
+    level and in shape. The first row, where ``tokens`` or the interval is 0, is left out unless ``initial``: all seeds are
+    equally bad there, and curves that have nothing in common afterwards would still agree. The interval resamples seeds
+    (`eta_squared_interval`: the share of the variance that is the intervals' is the same quantity), since McGraw and Wong's
+    takes neighbouring intervals as independent; nan with fewer than four seeds.
+    Raises ValueError as `complete_grid` does, for several conditions, and without error variance.
     """
-    grid = complete_grid(frame, dv, within, subject)
+    refuse_several(frame)
+    start = frame["tokens"] if "tokens" in frame else frame[within]
+    grid = complete_grid(frame if initial else frame[start != 0], dv, within, subject)
     refuse_constant(grid)
     n, k = grid.shape  # n seeds are the raters, k intervals the rated
     parts = decompose(grid.to_numpy()[None])
     rows, columns = _mean_square(parts.effect_B, k - 1), _mean_square(parts.subject_B, n - 1)
     error = _mean_square(parts.error_B, (n - 1) * (k - 1))
     icc = (rows - error) / (rows + (n - 1) * error + n * (columns - error) / k)
-    a = n * icc / (k * (1 - icc))
-    b = 1 + n * icc * (k - 1) / (k * (1 - icc))
-    df = (a * columns + b * error) ** 2 / ((a * columns) ** 2 / (n - 1) + (b * error) ** 2 / ((n - 1) * (k - 1)))
-    upper, lower = stats.f.ppf((1 + level) / 2, k - 1, df), stats.f.ppf((1 + level) / 2, df, k - 1)
-    rest = n * columns + (n * k - n - k) * error
-    low = k * (rows - upper * error) / (upper * rest + k * rows)
-    high = k * (lower * rows - error) / (rest + k * lower * rows)
+    low, high = eta_squared_interval(grid.to_numpy(), generalized=True, level=level, n_resamples=n_resamples)
     return pd.Series({"icc": icc, "ci_low": low, "ci_high": high, "n": n, "k": k})
 
 

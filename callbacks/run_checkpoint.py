@@ -5,6 +5,8 @@ from typing import Any
 import lightning as L
 import torch
 
+from trajlab.checkpoints.resume import not_plain_state
+from trajlab.errors import UserError
 from trajlab.evaluation.context import RunCallback
 
 
@@ -32,6 +34,15 @@ class RunCheckpoint(RunCallback):
         step = trainer.global_step
         if self.run.due(step) is not None or (self.every_steps and step % self.every_steps == 0):
             self.run.store.save_checkpoint(lambda path: trainer.save_checkpoint(path))
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Refuse a state that a resumed run could only read by running code."""
+        for name in ("callbacks", "optimizer_states", "lr_schedulers"):
+            if found := not_plain_state(checkpoint.get(name), name):
+                raise UserError(
+                    f"{found} can't go into a checkpoint: state_dict() may return tensors, numbers, texts, lists and "
+                    "dictionaries alone"
+                )
 
     def state_dict(self) -> dict[str, Any]:
         """The state of the global generator."""

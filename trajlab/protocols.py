@@ -1,8 +1,8 @@
 """The seams where a plug-in plugs in. Shapes: B windows, T positions, D width, V vocabulary.
 
 `LossConsumer`: anything that turns token losses into rows of a table. `WeightVariants`: anything that offers other
-weights to evaluate beside the run's own. `CausalLM`: a model that can be trained and evaluated; `HeadFlag` and
-`ShapeRecord` are what it may have besides. `TrainingModule`: what callbacks read of the module that is trained.
+weights to evaluate beside the run's own. `CausalLM`: a model that can be trained and evaluated; `HeadFlag` is
+what it may have besides. `TrainingModule`: what callbacks read of the module that is trained.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 import pyarrow as pa
 from torch import Tensor, nn
 
-__all__ = ["CausalLM", "HeadFlag", "Interval", "LossConsumer", "ShapeRecord", "TrainingModule", "WeightVariants"]
+__all__ = ["CausalLM", "HeadFlag", "Interval", "LossConsumer", "TrainingModule", "WeightVariants"]
 
 
 @dataclass(frozen=True)
@@ -97,15 +97,6 @@ class HeadFlag(Protocol):
     """
 
     linear_head: bool
-
-
-@runtime_checkable
-class ShapeRecord(Protocol):
-    """Optional, of a `CausalLM`: the arguments that build a model of the same shape, as JSON can hold them."""
-
-    def config_dict(self) -> dict[str, object]:
-        """What a snapshot of the weights stores beside them."""
-        ...
 
 
 @runtime_checkable

@@ -7,7 +7,7 @@ was annealed to zero at the same tokens; `over_seeds` means with intervals over 
 `intervals` and the manifests of `trajlab.analysis.load`.
 """
 
-from trajlab.analysis.averaging_gain.annealed import against_annealed
+from trajlab.analysis.averaging_gain.annealed import against_annealed, run_setups
 from trajlab.analysis.averaging_gain.at_intervals import gain
 from trajlab.analysis.averaging_gain.over_runs import over_seeds
 from trajlab.analysis.averaging_gain.spikes import spike_mitigation
@@ -22,6 +22,7 @@ __all__ = [
     "learning_rates",
     "longest_gap",
     "over_seeds",
+    "run_setups",
     "spike_mitigation",
     "tokens_saved",
     "window_curve",

@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from trajlab.analysis.conditions import refuse_several, with_condition
 from trajlab.analysis.figures.style import PALETTE, human_count, legend, new_figure, token_axis
 from trajlab.analysis.statistics.intervals import t_interval
 
@@ -17,9 +18,19 @@ LABELS = {
 
 
 def seed_band(ax: Axes, frame: pd.DataFrame, value: str, colour: str, label: str) -> None:
-    """Each run of ``frame`` thin, their mean thick with a t-based 95 % interval. Needs columns tokens, run."""
+    """Each run of ``frame`` thin, their mean thick with a t-based 95 % interval over seeds. Needs columns tokens, run.
+
+    Runs that were evaluated at other tokens than the rest have no mean. Raises ValueError where the runs are of several
+    conditions.
+    """
+    refuse_several(frame)
     for _, run in frame.groupby("run"):
         ax.plot(run["tokens"], run[value], color=colour, alpha=0.35, linewidth=0.7)
+    runs = frame["run"].nunique()
+    shared, evaluated = frame.groupby("tokens")["run"].nunique(), frame.groupby("run")["tokens"].nunique()
+    if shared.min() < runs and evaluated.min() == evaluated.max():
+        ax.plot([], [], color=colour, linewidth=2, label=f"{label} ({runs}, at other tokens each: no mean)")
+        return
     spread = frame.groupby("tokens")[value].agg(["mean", "std", "count"])
     low, high = t_interval(spread["mean"], spread["std"] / np.sqrt(spread["count"]), spread["count"])
     ax.plot(spread.index, spread["mean"], color=colour, linewidth=2, label=f"{label} ({frame['run'].nunique()})")
@@ -29,14 +40,15 @@ def seed_band(ax: Axes, frame: pd.DataFrame, value: str, colour: str, label: str
 def interval_curves(
     intervals: pd.DataFrame, value: str = "loss", *, caption: str = "", floor: float | None = None, title: str = ""
 ) -> Figure:
-    """A column of table `intervals` against tokens, one colour for each variant and split.
+    """A column of table `intervals` against tokens, one colour for each condition, variant and split.
 
     ``floor`` draws the entropy floor, in nats; only for the loss.
     """
     figure, (ax,) = new_figure(title or f"{LABELS.get(value, value)} along training", caption)
-    shown = intervals.dropna(subset=[value])
-    for colour, ((variant, split), group) in zip(_colours(), shown.groupby(["variant", "split"]), strict=False):
-        seed_band(ax, group, value, colour, f"{split}, {variant}")
+    shown = with_condition(intervals.dropna(subset=[value]))
+    groups = shown.groupby(["variant", "split", "condition"])
+    for colour, ((variant, split, condition), group) in zip(_colours(), groups, strict=False):
+        seed_band(ax, group, value, colour, ", ".join(w for w in (split, variant, condition) if w))
     if floor is not None and value == "loss":
         ax.axhline(floor, color="0.3", linestyle="--", linewidth=1, label=f"entropy floor {floor:.3f}")
     ax.set_ylabel(LABELS.get(value, value))
@@ -48,8 +60,9 @@ def interval_curves(
 def position_curves(positions: pd.DataFrame, *, caption: str = "", shown: int = 6, split: str | None = None) -> Figure:
     """Loss against position in the context at a few intervals, averaged over runs; variant raw.
 
-    ``split`` picks one; otherwise the first.
+    ``split`` picks one; otherwise the first. Raises ValueError where the runs are of several conditions.
     """
+    refuse_several(positions, ["experiment", "condition"])
     split = split or str(positions["split"].iloc[0])
     frame = positions[(positions["split"] == split) & (positions["variant"] == "raw")]
     marks = np.unique(frame["interval"])

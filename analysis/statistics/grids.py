@@ -4,6 +4,8 @@ A library that drops a seed with a hole or averages a duplicate answers another 
 repeated-measures function of this package starts here.
 """
 
+import re
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ def complete_grid(
     """Subjects × levels, both sorted, from a long frame (docs/methods.md §2).
 
     Raises KeyError for a missing column; ValueError for a hole, a duplicate, a value that is not finite, no variance at
-    all, or too few subjects or levels. Sortable labels of any kind work; a categorical keeps its own order and its unused
+    all, or too few subjects or levels. Sortable labels of any kind work, words in the order of the numbers in them; a categorical keeps its own order and its unused
     categories are no levels.
     """
     _require_columns(frame, dv, within, subject)
@@ -30,10 +32,21 @@ def complete_grid(
     values = pd.to_numeric(cells[dv], errors="coerce").astype(float)
     _refuse(cells[~np.isfinite(values)], "with a value that is not finite: drop or rerun the run", subject, within, dv)
     grid = cells.assign(**{dv: values}).pivot(index=subject, columns=within, values=dv)  # noqa: PD010 - never averages
-    grid = grid.sort_index(axis=0).sort_index(axis=1)
+    grid = grid.sort_index(axis=0, key=_natural).sort_index(axis=1, key=_natural)
     _refuse_holes(grid, subject, within)
     _require_size(grid, subject, within, min_subjects, min_levels)
     return grid
+
+
+def _natural(labels: pd.Index) -> pd.Index:
+    """Words in the order of the numbers in them ("9" before "20"); other labels as they are."""
+    if labels.dtype != object and not pd.api.types.is_string_dtype(labels.dtype):
+        return labels
+    if not all(isinstance(label, str) for label in labels):
+        return labels
+    pieces = [[(int(p), "") if p.isdigit() else (-1, p) for p in re.split(r"(\d+)", label)] for label in labels]
+    rank = {i: place for place, i in enumerate(sorted(range(len(pieces)), key=pieces.__getitem__))}
+    return pd.Index([rank[i] for i in range(len(pieces))])
 
 
 def _require_columns(frame: pd.DataFrame, *columns: str) -> None:

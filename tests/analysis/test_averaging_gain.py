@@ -14,6 +14,7 @@ from trajlab.analysis.averaging_gain import (
     longest_gap,
     over_runs,
     over_seeds,
+    run_setups,
     spike_mitigation,
     to_target,
     tokens_saved,
@@ -212,3 +213,25 @@ def test_a_published_series_has_no_seed_and_a_gain_all_the_same() -> None:
     gains = gain(pd.DataFrame(rows, columns=columns))
     assert gains["gain"].tolist() == [1.0, 1.0]
     assert gains["progress"].tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("other", [{"data": "b"}, {"architecture": "wide"}, {"batch": 64}, {"order": 1}])
+def test_a_run_on_other_data_or_of_another_model_is_no_control(other: dict[str, object]) -> None:
+    same = {"data": "a", "architecture": "narrow", "batch": 32, "order": 0}
+    long = pd.concat([curve([4.0, 3.0, 2.0], **same), curve([4.0, 2.8, 1.9], "lawa5", **same)])
+    short = curve([2.0, 0.7], tokens_K=[0, 1500], **(same | other))
+    assert against_annealed(long, short).empty
+    assert len(against_annealed(long, short.assign(**same))) == 2
+
+
+def test_what_a_control_must_share_is_read_from_the_manifests() -> None:
+    def manifest(run: str, source: str, **model: int) -> dict[str, object]:
+        config = {**MANIFEST["config"], "model": {"_target_": "x", **model}, "seed": 0}
+        return {"experiment": "e", "run": run, "seed": 0, "config": config, "data": {"fingerprint": source}}
+
+    a, b, c = run_setups(
+        [manifest("a", "f", width=1), manifest("b", "f", width=1), manifest("c", "g", width=2)]
+    ).to_dict("records")
+    shared = ("data", "architecture", "batch", "order")
+    assert all(a[k] == b[k] for k in shared)
+    assert [k for k in shared if a[k] != c[k]] == ["data", "architecture"]

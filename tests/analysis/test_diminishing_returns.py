@@ -1,5 +1,7 @@
 """Prices, the best interval and stopping rules on curves whose answers are plain."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -76,3 +78,21 @@ def test_a_hole_is_an_error() -> None:
     whole = frame([[5.0, 4.0, 3.0], [5.0, 4.0, 3.0]])
     with pytest.raises(ValueError, match="missing"):
         best_interval(whole.drop(index=4))
+
+
+def test_variants_are_kept_apart() -> None:
+    """An average falls where raw rises: merged, one would have stopped at the other's turn."""
+    raw, average = frame([[5.0, 4.0, 3.0, 3.5]]), frame([[5.0, 4.2, 3.1, 2.9]])
+    both = pd.concat([raw.assign(variant="raw"), average.assign(variant="lawa5")])
+    with pytest.raises(ValueError, match="variant holds lawa5, raw"):
+        stop_here(both)
+    with pytest.raises(ValueError, match="variant holds lawa5, raw"):
+        best_interval(both)
+
+
+@pytest.mark.parametrize("asked", [best_interval, returns])
+def test_other_tokens_at_one_interval_are_not_averaged(asked: Callable[[pd.DataFrame], object]) -> None:
+    table = frame([[5.0, 4.0, 3.0], [5.0, 4.0, 3.0]])
+    table.loc[4, "tokens"] += 250_000
+    with pytest.raises(ValueError, match="interval 1 .*align"):
+        asked(table)

@@ -79,3 +79,19 @@ def test_mixtures_differ_by_both_weights() -> None:
     two = pd.concat([table().assign(level_large=1.0), table().assign(level_large=0.5)])
     mixtures = sequence_perplexity(two).query("kind == 'mixture'")
     assert len(mixtures) == 2 * len(sequence_perplexity(table()).query("kind == 'mixture'"))
+
+
+def test_wrong_text_is_compared_with_the_correct_text_of_the_same_sequences() -> None:
+    """Ten documents, only the two easy ones could be contradicted: over all documents the wrong text looks likelier."""
+    loss = {i: 1.0 if i < 2 else 3.0 for i in range(10)}
+    rows = [("e", "r", 0, 0, 0, "correct", None, None, i, 10 * y, 10) for i, y in loss.items()]
+    rows += [("e", "r", 0, 0, 0, "contradicted", None, None, i, 10 * (loss[i] + 0.1), 10) for i in range(2)]
+    rows += [("e", "r", 0, 0, 0, "mixture", -1.0, "greedy", i, 10.0, 10) for i in range(2)]
+    found = response(sequence_perplexity(pd.DataFrame(rows, columns=table().columns))).set_index("kind")
+    assert found.loc["contradicted", "over_correct"] == pytest.approx(np.exp(0.1))
+    assert np.isnan(found.loc["mixture", "over_correct"]), "generated text is of no document"
+
+
+def test_sequences_without_a_correct_one_are_compared_with_nothing() -> None:
+    found = response(sequence_perplexity(table()[lambda t: t["kind"] != "correct"]))
+    assert found["over_correct"].isna().all()

@@ -12,6 +12,7 @@ from scipy import stats
 from trajlab.analysis.stability import (
     between_seeds,
     seed_agreement,
+    seeds_and_text,
     spike_scores,
     stability,
     stability_summary,
@@ -140,11 +141,77 @@ def test_the_icc_is_shrout_and_fleiss() -> None:
     golden = json.loads(GOLDEN.read_text())["shrout_fleiss"]
     rows = np.asarray(golden["rows"], float)  # targets × judges: intervals × seeds
     frame = pd.concat([curve(rows[:, s].tolist(), s) for s in range(4)])
-    found = seed_agreement(frame)
+    found = seed_agreement(frame, initial=True)
     assert f"{found['icc']:.2f}" == golden["published"]["icc"]
     table = pg.intraclass_corr(frame, targets="interval", raters="seed", ratings="loss").set_index("Type")
     assert found["icc"] == pytest.approx(table.loc["ICC(A,1)", "ICC"], abs=1e-9)
-    np.testing.assert_allclose(np.round(found[["ci_low", "ci_high"]].to_numpy(float), 2), table.loc["ICC(A,1)", "CI95"])
+
+
+def ar1(shape: tuple[int, ...], phi: float, rng: np.random.Generator) -> np.ndarray:
+    y = rng.standard_normal(shape)
+    y[..., 1:] *= np.sqrt(1 - phi**2)
+    for t in range(1, shape[-1]):
+        y[..., t] += phi * y[..., t - 1]
+    return y
+
+
+def test_curves_that_are_unrelated_after_initialisation_do_not_agree() -> None:
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(20):
+        y_SK = 3 + 0.3 * rng.standard_normal((6, 21))
+        y_SK[:, 0] = 8.3 + 0.01 * rng.standard_normal(6)
+        found.append(seed_agreement(pd.concat([curve(y.tolist(), s) for s, y in enumerate(y_SK)]))["icc"])
+    assert abs(np.mean(found)) < 0.1  # 0.9 with the initial row
+
+
+@pytest.mark.parametrize("phi", [0.0, 0.9])
+def test_the_interval_of_agreement_covers_under_autocorrelation(phi: float) -> None:
+    """A curve that all share and an AR(1) of each seed; conditional on the curve, whose intervals are the same in any run."""
+    rng, covered = np.random.default_rng(1), 0
+    mean_K = 1.5 * np.linspace(-1, 1, 21) ** 2
+    truth = mean_K.var(ddof=1) / (mean_K.var(ddof=1) + 1)
+    for _ in range(50):
+        y_SK = mean_K + ar1((6, 21), phi, rng)
+        frame = pd.concat([curve(y.tolist(), s) for s, y in enumerate(y_SK)])
+        found = seed_agreement(frame, initial=True, n_resamples=500)
+        covered += found["ci_low"] <= truth <= found["ci_high"]
+    assert covered >= 45  # McGraw and Wong's interval: about 30 at φ = 0.9
+
+
+def test_swept_conditions_are_not_pooled() -> None:
+    parts = [
+        curve([rate, rate - 0.5], s).assign(run=f"seed={s},optimizer.lr={rate}")
+        for rate in (3.0, 3.5, 2.0)
+        for s in (0, 1)
+    ]
+    spread = between_seeds(pd.concat(parts))
+    assert spread["n"].tolist() == [2] * 6
+    first = spread[spread["interval"] == 0].set_index("condition")["mean"]
+    assert first.to_dict() == {"optimizer.lr=3.0": 3.0, "optimizer.lr=3.5": 3.5, "optimizer.lr=2.0": 2.0}
+    with pytest.raises(ValueError, match=r"condition.*optimizer.lr=2.0, optimizer.lr=3.0"):
+        seed_agreement(pd.concat([p.assign(seed=i) for i, p in enumerate(parts)]))
+
+
+def test_an_interval_says_what_it_holds_and_can_hold_the_text_too() -> None:
+    rng = np.random.default_rng(0)
+    text_W = 3 + rng.standard_normal(64)
+    parts = [
+        windows([0.0, -0.5], text_W + 0.1 * rng.standard_normal((2, 64))).assign(run=f"seed={s}", seed=s)
+        for s in range(4)
+    ]
+    frame = pd.concat(parts)
+    assert between_seeds(frame)["holds"].unique() == ["seeds"]
+    both = seeds_and_text(frame)
+    assert both["holds"].unique() == ["seeds and text"]
+    assert both["mean"].to_numpy() == pytest.approx(between_seeds(frame)["mean"].to_numpy())
+    assert (both["se_text"] > 5 * both["se_seeds"]).all()
+
+
+def test_other_tokens_at_one_interval_are_refused() -> None:
+    late = curve([5.0, 4.0, 3.0], 1).assign(tokens=[0, 1100, 2000])
+    with pytest.raises(ValueError, match=r"interval 1 .*seed=0 at 1,000 tokens.*seed=1 at 1,100.*align"):
+        between_seeds(pd.concat([curve([5.0, 4.0, 3.0], 0), late]))
 
 
 def steps(loss: np.ndarray, run: str = "seed=0") -> pd.DataFrame:

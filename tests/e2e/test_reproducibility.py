@@ -108,7 +108,7 @@ def test_a_checkpoint_inside_an_interval_resumes_to_the_same_bits(micro: Callabl
 
 def checkpoint_step(folder: Path) -> int:
     path = folder / "checkpoints" / "last.ckpt"
-    return torch.load(path, weights_only=False)["global_step"] if path.exists() else 0
+    return torch.load(path, weights_only=True)["global_step"] if path.exists() else 0
 
 
 def test_a_finished_run_is_skipped(micro: Callable[..., Path], capfd: pytest.CaptureFixture[str]) -> None:

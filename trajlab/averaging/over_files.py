@@ -9,13 +9,13 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from torch import Tensor
 
 from trajlab.averaging import Rule
+from trajlab.averaging.provenance import provenance, refuse_other_content, same_averages, stored_provenance
 from trajlab.checkpoints.slices import (
     CheckpointFiles,
     Entry,
@@ -26,7 +26,7 @@ from trajlab.checkpoints.slices import (
     write_slice,
 )
 from trajlab.errors import UserError
-from trajlab.files import publish, publish_json
+from trajlab.files import publish, publish_json, remove_replaced, set_aside
 from trajlab.store.layout import PROVENANCE
 
 SLICE = 1 << 15
@@ -55,6 +55,7 @@ def average_series(
     last_only: bool = False,
     newest: Sequence[str] = NEWEST,
     origin: dict[str, Any] | None = None,
+    overwrite: bool = False,
 ) -> dict[str, Path]:
     """Write ``folder/<label>`` for every checkpoint: the average of the series up to it, in the checkpoint's own format.
 
@@ -64,13 +65,19 @@ def average_series(
     that is stored under two names stays the same under both. Values are rounded once, to the checkpoints' precision.
     ``folder/provenance.json`` says what each average is made of, with ``origin`` as given.
 
+    A folder that holds these averages already is left as it is; with ``overwrite`` it, or other averages of the same
+    name, are replaced once the new ones stand.
+
     Returns the averages' paths by label. Raises UserError where the series is empty, where two checkpoints differ in
-    names, shapes or types (the first difference is named) and where the folder exists.
+    names, shapes or types (the first difference is named) and where the folder holds anything else.
     """
     sources = [(label, CheckpointFiles(path)) for label, path in series]
     _check(sources, folder)
     first_needed = next(i for i, w in enumerate(rule.weights(len(sources))) if w) if last_only else 0
-    publish(folder, lambda temporary: _fill(temporary, sources[first_needed:], rule, name, last_only, newest, origin))
+    sources = sources[first_needed:]
+    record = provenance(sources, rule, name, last_only, newest, origin)
+    if overwrite or not same_averages(folder, record, sources):
+        _write(folder, sources, rule, newest, record, overwrite)
     labels = [label for label, _ in sources]
     return {label: folder / label for label in (labels[-1:] if last_only else labels)}
 
@@ -78,33 +85,42 @@ def average_series(
 def _check(sources: list[tuple[str, CheckpointFiles]], folder: Path) -> None:
     if not sources:
         raise UserError(f"{folder}: the series has no checkpoint to average")
-    if folder.exists():
-        raise UserError(f"{folder} exists already; remove it, or give another folder")
     _, reference = sources[0]
     for _, files in sources[1:]:
         if difference := first_difference(reference, files):
             raise UserError(f"the checkpoints can't be averaged: {difference}")
 
 
+def _write(
+    folder: Path, sources: list[tuple[str, CheckpointFiles]], rule: Rule, newest: Sequence[str],
+    record: dict[str, Any], overwrite: bool,
+) -> None:  # fmt: skip
+    name = record["variant"]
+    if folder.exists() and not overwrite:
+        raise UserError(
+            f"{folder} exists already and holds something else; give another place or variant=…, or overwrite=true where "
+            f"it holds averages named {name}"
+        )
+    if folder.exists():
+        refuse_other_content(folder, name)
+        set_aside(folder)
+    publish(folder, lambda temporary: _fill(temporary, sources, rule, newest, record))
+    remove_replaced(folder, lambda aside: (stored_provenance(aside) or {}).get("variant") == name)
+
+
 def _fill(
-    folder: Path,
-    sources: list[tuple[str, CheckpointFiles]],
-    rule: Rule,
-    name: str,
-    last_only: bool,
-    newest: Sequence[str],
-    origin: dict[str, Any] | None,
+    folder: Path, sources: list[tuple[str, CheckpointFiles]], rule: Rule, newest: Sequence[str], record: dict[str, Any]
 ) -> None:
     folder.mkdir(parents=True)
     points = []
     for label, source in sources:
-        written = not last_only or label == sources[-1][0]
-        metadata = {"averaged": name, "newest_source": label}
-        points.append(Point(label, source, copy_layout(source, folder / label, metadata) if written else None))
+        metadata = {"averaged": record["variant"], "newest_source": label}
+        target = copy_layout(source, folder / label, metadata) if label in record["averages"] else None
+        points.append(Point(label, source, target))
     for tensor, entry in sources[0][1].entries.items():
         kept = not entry.dtype.is_floating_point or any(fnmatch(tensor, pattern) for pattern in newest)
         _average_tensor(points, tensor, None if kept else rule)
-    publish_json(folder / PROVENANCE, _provenance(points, rule, name, newest, origin))
+    publish_json(folder / PROVENANCE, record)
 
 
 def _average_tensor(points: list[Point], name: str, rule: Rule | None) -> None:
@@ -130,23 +146,3 @@ def _average_tensor(points: list[Point], name: str, rule: Rule | None) -> None:
 def _averageable(x: Tensor) -> Tensor:
     """Eight-bit floats have no arithmetic of their own."""
     return x.float() if x.dtype.is_floating_point and x.dtype.itemsize == 1 else x
-
-
-def _provenance(
-    points: list[Point], rule: Rule, name: str, newest: Sequence[str], origin: dict[str, Any] | None
-) -> dict[str, Any]:
-    labels = [p.label for p in points]
-    averages = {}
-    for n, point in enumerate(points, start=1):
-        if point.target:
-            weights = zip(labels, rule.weights(n), strict=False)
-            averages[point.label] = {label: weight for label, weight in weights if weight}
-    return {
-        "variant": name,
-        "rule": repr(rule),
-        "from_the_newest": ["integer tensors", *newest],
-        "averages": averages,
-        "sources": {p.label: {"path": str(p.source.path), "bytes": p.source.nbytes} for p in points},
-        "versions": {package: version(package) for package in ("torch", "safetensors")},
-        **({"origin": origin} if origin else {}),
-    }

@@ -5,7 +5,7 @@ weights with ``transformers.LlamaForCausalLM``, whose rotary convention (halves,
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from trajlab.files import publish_json
 from trajlab.models.hf import HFModel, save_folder
 from trajlab.models.llama import LlamaModel
 from trajlab.models.rebuild import OWN, rebuild
+from trajlab.store.layout import MANIFEST
 from trajlab.store.manifest import stored_config
 from trajlab.store.run_store import RunStore
 
@@ -84,9 +85,14 @@ def open_folder(folder: Path, named: str | None) -> nn.Module | None:
     return model
 
 
-def run_tokenizer(run: Path) -> Tokenizer:
-    """The tokenizer that a stored run was trained with, made or found again."""
-    data = parse(stored_config(RunStore.open(run).manifest() or {}), PrepareConfig)
+def run_tokenizer(run: Path, corpora: Iterable[str | None] = ()) -> Tokenizer:
+    """The tokenizer that a stored run was trained with, made or found again.
+
+    ``corpora`` are classes beside trajlab's own that may be built to read the run's text. Raises UserError where the run
+    names another one.
+    """
+    manifest = RunStore.open(run).manifest() or {}
+    data = parse(stored_config(manifest, corpora, f"{run}/{MANIFEST}"), PrepareConfig)
     return prepare_data(data.data, data.tokenizer, data.intervals.budget_tokens).tokenizer
 
 

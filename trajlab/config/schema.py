@@ -12,6 +12,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from trajlab.names import name_problems
+
 WINDOW_OFFSETS = ("random", "fixed")
 STUDIES = ("budget", "averaging", "temporal", "position_weighting", "trajectories")
 """What a run can be a part of; the analysis judges the published claims of that study."""
@@ -183,6 +185,7 @@ class TrainConfig:
 
     def problems(self) -> Iterator[str]:
         """What no key can see by itself."""
+        yield from name_problems("name", self.name)
         if self.intervals.budget_tokens < self.tokens_per_step:
             yield (
                 f"intervals.budget_tokens={self.intervals.budget_tokens:,} is under one optimizer step of "
@@ -230,6 +233,7 @@ class CheckpointModelConfig:
 
     def problems(self) -> Iterator[str]:
         """What no key can see by itself."""
+        yield from name_problems("model.name", self.name)
         if self.remote_code not in (None, self.name):
             yield f"model.remote_code={self.remote_code!r} must be {self.name!r}, the model whose code may run, or null"
 
@@ -285,6 +289,10 @@ class EvaluateConfig:
     study: str | None = one_of(STUDIES, None)
     """What study the evaluation is a part of; None: of none."""
 
+    def problems(self) -> Iterator[str]:
+        """What no key can see by itself."""
+        yield from name_problems("name", self.name)
+
 
 @dataclass(frozen=True, kw_only=True)
 class MixtureConfig:
@@ -330,6 +338,9 @@ class MadeSeriesConfig:
 
     def problems(self) -> Iterator[str]:
         """What no key can see by itself."""
+        yield from name_problems("name", self.name)
+        for key, names in (("made", self.made), ("mixtures", self.mixtures)):
+            yield from (p for name in names for p in name_problems(f"the name of {key}", name))
         for name, pair in self.mixtures.items():
             if len(pair) != 2 or not set(pair) <= set(self.made):
                 yield f"mixtures.{name}={pair} must name two of {', '.join(self.made)}, the smaller first"
@@ -359,3 +370,7 @@ class AverageConfig:
     decay: float = at_least(0)
     start_tokens: int = at_least(0)
     every: int = at_least(1)
+
+    def problems(self) -> Iterator[str]:
+        """What no key can see by itself."""
+        yield from name_problems("variant", self.variant)

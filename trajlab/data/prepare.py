@@ -49,8 +49,8 @@ class PreparedData:
         return len(self.train) * self.train.context
 
     @property
-    def token_bytes_V(self) -> np.ndarray:
-        """Bytes of text behind each id."""
+    def token_bytes_V(self) -> np.ndarray | None:
+        """Bytes of text behind each id; None where the tokenizer's ids don't tell."""
         return tokenizer.token_bytes(self.tokenizer)
 
 

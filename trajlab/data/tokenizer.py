@@ -1,7 +1,8 @@
 """Byte-level tokenizers: a BPE trained on the training split alone, the bytes as they are, or a tokenizer.json."""
 
 import hashlib
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -105,12 +106,44 @@ def fingerprint(tokenizer: Tokenizer) -> str:
     return hashlib.blake2b(tokenizer.to_str().encode(), digest_size=12).hexdigest()
 
 
-def token_bytes(tokenizer: Tokenizer) -> np.ndarray:
-    """Bytes of text that each id stands for (int64, length V); special tokens stand for none."""
-    special = {i for i, t in tokenizer.get_added_tokens_decoder().items() if t.special}
-    size = tokenizer.get_vocab_size()
-    # in a byte-level vocabulary each character of an entry is one byte
-    return np.array([0 if i in special else len(tokenizer.id_to_token(i) or "") for i in range(size)], dtype=np.int64)
+def token_bytes(tokenizer: Tokenizer) -> np.ndarray | None:
+    """Bytes of text that each id stands for (int64, length V), special tokens none; null where an id alone doesn't tell.
+
+    Byte-level vocabularies, and those with a sign for the space or with bytes for what they lack, have such a table. Where
+    text is changed before it is cut, spaces are dropped or one is put in front, there is none: each of `PROBES` must come out
+    at its length.
+    """
+    for bytes_of in (len, _decoded_length):  # in a byte-level vocabulary each character of an entry is one byte
+        table_V = _table(tokenizer, bytes_of)
+        encoded = [tokenizer.encode(text, add_special_tokens=False).ids for text in PROBES]
+        if all(table_V[ids].sum() == len(text.encode()) for text, ids in zip(PROBES, encoded, strict=True)):
+            return table_V
+    return None
+
+
+PROBES = (
+    "The cat saw a dog.", "two  spaces,\n\tlines and tabs ", " a space in front", "UPPER lower Mixed 1,234.5 don't",
+    "Zoë’s naïve 猫 ﬁ ½ ① e\u0301 Å\u212b 🐕🏽", "x", "\u00a0\u2003\u200b",
+)  # fmt: skip
+"""What tokenizers change or drop: spaces of all kinds, capitals, composed and compatible characters, rare ones."""
+
+
+def _table(tokenizer: Tokenizer, bytes_of: Callable[[str], int]) -> np.ndarray:
+    added = tokenizer.get_added_tokens_decoder()
+    table_V = np.zeros(tokenizer.get_vocab_size(), np.int64)
+    for i in range(len(table_V)):
+        if i in added:  # stands in the text as it is written
+            table_V[i] = 0 if added[i].special else len(added[i].content.encode())
+        else:
+            table_V[i] = bytes_of(tokenizer.id_to_token(i) or "")
+    return table_V
+
+
+def _decoded_length(entry: str) -> int:
+    """An entry of SentencePiece's kind: ``▁`` is a space, ``<0xE7>`` one byte."""
+    if re.fullmatch("<0x[0-9A-Fa-f]{2}>", entry):
+        return 1
+    return len(entry.replace("▁", " ").encode())
 
 
 def _head(corpus: Corpus, limit_bytes: int) -> Iterator[str]:

@@ -90,8 +90,8 @@ class RunCallback(RunMember, L.Callback):
 
     order: int = 0
     """Callbacks run from low to high, in the configuration's order where equal. What must be ready before a due mark is
-    evaluated goes below 0, the evaluation itself is the first at 0, and the checkpoint, which promises that all is
-    written, stands at 100."""
+    evaluated goes below 0. The evaluation itself stands at 0, after the callbacks there that offer weights to evaluate and
+    before the others. The checkpoint, which promises that all is written, stands at 100."""
 
 
 def training_module(pl_module: L.LightningModule) -> TrainingModule:

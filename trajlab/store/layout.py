@@ -15,6 +15,7 @@ MANIFEST = "manifest.json"
 CONFIG = "config.yaml"
 LOCK = ".lock"
 CHECKPOINT = Path("checkpoints") / "last.ckpt"
+PREVIOUS_CHECKPOINT = CHECKPOINT.with_name("previous.ckpt")
 METRICS = "metrics"
 SNAPSHOTS = "snapshots"
 AVERAGES = "averages"
@@ -36,9 +37,12 @@ def part_path(run: Path, table: str, interval: int, suffix: str = "") -> Path:
     return run / METRICS / table / f"part-{interval:05d}{suffix and '.'}{suffix}.parquet"
 
 
+PART = re.compile(r"part-\d{5,}(\..+)?\.parquet")
+
+
 def parts(run: Path, table: str = "*") -> list[Path]:
-    """The parts of a table, or of all, in the order of their names."""
-    return sorted((run / METRICS).glob(f"{table}/part-*.parquet"))
+    """The parts of a table, or of all, in the order of their names; whatever else lies there is nobody's."""
+    return sorted(p for p in (run / METRICS).glob(f"{table}/part-*.parquet") if PART.fullmatch(p.name) and p.is_file())
 
 
 def part_interval(part: Path) -> int:
@@ -78,5 +82,6 @@ def averages_folder(run: Path, variant: str) -> Path:
 
 
 def run_folders(root: Path) -> Iterator[Path]:
-    """The runs at or below a folder, in order."""
-    return (m.parent for m in sorted(root.rglob(MANIFEST)))
+    """The runs at or below a folder, in order; hidden folders hold none (what is being replaced lies in one)."""
+    found = (m.relative_to(root) for m in sorted(root.rglob(MANIFEST)))
+    return (root / m.parent for m in found if not any(part.startswith(".") for part in m.parts))

@@ -7,8 +7,9 @@ resolves nothing in it.
 
 import os
 import platform
+import re
 import subprocess
-from collections.abc import Mapping, Sized
+from collections.abc import Iterable, Mapping, Sized
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -18,8 +19,10 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from trajlab.config.schema import POSITION_WEIGHTINGS, weighted_positions
+from trajlab.config.stored import refuse_foreign_corpora
 from trajlab.config.technical import FORMERLY
 from trajlab.errors import UserError
+from trajlab.store import layout
 from trajlab.store.run_store import RunStore
 
 PACKAGES = ("trajlab", "torch", "lightning", "hydra-core", "tokenizers", "numpy")
@@ -92,11 +95,15 @@ def _mixtures(plain: Mapping[str, Any]) -> dict[str, Any] | None:
     return {"family": family, "models": (plain.get("mixtures") or {}).get(family)}
 
 
-def stored_config(manifest: Mapping[str, Any]) -> DictConfig:
+def stored_config(manifest: Mapping[str, Any], named: Iterable[str | None] = (), where: str = "manifest") -> DictConfig:
     """A stored configuration to read from, keys that are younger than the run as the run behaved (`FORMERLY`).
 
-    What looks like an interpolation in it stays the text that it is.
+    What looks like an interpolation in it stays the text that it is. ``named`` are the classes of corpora that the present
+    command names. Raises UserError where there is no configuration, and where its data would be built by another class.
     """
+    if not isinstance(manifest.get("config"), Mapping):
+        raise UserError(f"{where} holds no configuration; restore it from a copy")
+    refuse_foreign_corpora(manifest["config"], named, where)
     plain = _literal(manifest["config"])
     for key, value in FORMERLY.items():
         section, name = key.split(".")
@@ -112,12 +119,15 @@ def _literal(value: Any) -> Any:
         return {k: _literal(v) for k, v in value.items()}
     if isinstance(value, list):
         return [_literal(v) for v in value]
-    return value.replace("${", "\\${") if isinstance(value, str) else value
+    # a backslash before a reference would take away the one that is added
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value
 
 
 def refuse_other_data(store: RunStore, data: DataFacts) -> None:
     """Raise UserError where a stored run was begun on other data."""
-    stored = (store.manifest() or {})["data"]
+    stored = (store.manifest() or {}).get("data")
+    if not isinstance(stored, Mapping) or not {"fingerprint", "source"} <= set(stored):
+        raise UserError(f"{store.folder}/{layout.MANIFEST} doesn't say what its data are; restore it from a copy")
     if stored["fingerprint"] != data.fingerprint:
         raise UserError(
             f"{store.folder} was begun on other data ({stored['source']}, {stored['fingerprint']}) than are here now "

@@ -6,19 +6,22 @@ reader of tables is `trajlab.analysis.load`, which imports nothing from here. Na
 `trajlab.store.layout`.
 """
 
-import fcntl
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 
-from trajlab.errors import UserError
-from trajlab.files import publish, publish_json
+from trajlab.errors import ConfigProblems, UserError
+from trajlab.files import publish, publish_json, remove_leftovers, remove_replaced, set_aside, writable
+from trajlab.names import name_problems
 from trajlab.protocols import Interval
 from trajlab.store import layout
 from trajlab.store.identity import differing_keys
@@ -31,6 +34,15 @@ class RunStore:
     def __init__(self, folder: Path | str, experiment: str, run: str, seed: int | None) -> None:
         self.folder = Path(folder)
         self.experiment, self.run, self.seed = experiment, run, seed
+        self._locks = ExitStack()
+
+    @classmethod
+    def below(cls, runs_dir: Path | str, experiment: str, run: str, seed: int | None) -> "RunStore":
+        """The store of ``<runs_dir>/<experiment>/<run>``. Raises ConfigProblems where one of these is no name."""
+        problems = [*name_problems("name", experiment), *name_problems("the run's name", run)]
+        if problems:
+            raise ConfigProblems(problems)
+        return cls(Path(runs_dir) / experiment / run, experiment, run, seed)
 
     @classmethod
     def open(cls, folder: Path | str) -> "RunStore":
@@ -38,20 +50,40 @@ class RunStore:
         manifest = read_manifest(Path(folder))
         if manifest is None:
             raise UserError(f"{folder} is no run of trajlab: it has no {layout.MANIFEST}; give the folder of a run")
-        return cls(folder, manifest["experiment"], manifest["run"], manifest["seed"])
+        return cls(folder, manifest["experiment"], manifest["run"], manifest.get("seed"))
 
     # ---- the life of a run
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Keep other processes from writing the run. Raises UserError where one does already."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / layout.LOCK).open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as e:
-                raise UserError(f"{self.folder}: another process is writing this run; wait for it or end it") from e
+        with self._locks:
+            self._take_lock()
             yield
+
+    def _take_lock(self) -> None:
+        with writable(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self._locks.enter_context(FileLock(self.folder / layout.LOCK, timeout=0))
+            except Timeout as e:
+                raise UserError(f"{self.folder}: another process is writing this run; wait for it or end it") from e
+
+    def begin(self, config: Mapping[str, Any], *, overwrite: bool = False) -> str:
+        """``new``, ``finished`` or ``resume``, as `status` says it, in a folder that is ready to be written.
+
+        With ``overwrite`` a stored run is moved aside and removed once the new one has a manifest. Raises UserError where
+        the folder holds anything but this run: it is left as it is.
+        """
+        remove_leftovers(self.folder, below=True)
+        if overwrite:
+            self._set_aside()
+        elif self.manifest() is None and (found := self._content()):
+            raise UserError(
+                f"{self.folder} holds {found[0].name} but no {layout.MANIFEST}, so it isn't "
+                "known whose it is; restore the manifest, move the folder away, or give another name=…"
+            )
+        return self.status(config)
 
     def status(self, config: Mapping[str, Any]) -> str:
         """``new``, ``finished`` or ``resume``.
@@ -61,21 +93,48 @@ class RunStore:
         manifest = self.manifest()
         if manifest is None:
             return "new"
-        if differing := differing_keys(manifest["config"], config):
+        if not isinstance(stored := manifest.get("config"), Mapping):
+            raise UserError(
+                f"{self.folder / layout.MANIFEST} holds no configuration; restore it, or write overwrite=true"
+            )
+        if differing := differing_keys(stored, config):
             raise UserError(
                 f"{self.folder} holds a run of another configuration:\n"
                 + "\n".join(f"  - {k}: {a!r} there, {b!r} asked for" for k, a, b in differing)
                 + f"\nWrite overwrite=true to replace it, run_keys=[seed,{differing[0][0]}] to keep both, or another name=…"
             )
-        return "finished" if manifest["status"] == "finished" else "resume"
+        return "finished" if manifest.get("status") == "finished" else "resume"
 
-    def clear(self) -> None:
-        """Remove the run's files."""
-        for path in self.folder.iterdir() if self.folder.exists() else ():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name != layout.LOCK:
-                path.unlink()
+    def _set_aside(self) -> None:
+        """Move the stored run to a name of its own, in one step, so that a kill leaves one run or the other.
+
+        Raises UserError where the folder's manifest doesn't say that it is this run, and where other runs lie below it.
+        """
+        manifest, content = self.manifest(), self._content()
+        if manifest is None and not content:
+            return
+        if not self._is_this_run(self.folder):
+            there = (
+                f"the run {manifest['run']} of {manifest['experiment']}"
+                if manifest
+                else f"{content[0].name}, no manifest"
+            )
+            raise UserError(
+                f"{self.folder} holds {there}, not the run {self.run} of {self.experiment}; overwrite=true replaces a run "
+                "by itself alone: move the folder away, or give another name=…"
+            )
+        if below := [f for f in layout.run_folders(self.folder) if f != self.folder]:
+            raise UserError(f"{below[0]} is another run within {self.folder}; move it away before overwrite=true")
+        set_aside(self.folder)
+        self._take_lock()
+
+    def _is_this_run(self, folder: Path) -> bool:
+        manifest = read_manifest(folder)
+        return manifest is not None and (manifest["experiment"], manifest["run"]) == (self.experiment, self.run)
+
+    def _content(self) -> list[Path]:
+        """Whatever the folder holds beside the lock."""
+        return sorted(p for p in self.folder.iterdir() if p.name != layout.LOCK) if self.folder.is_dir() else []
 
     def manifest(self) -> dict[str, Any] | None:
         """What is known of the run, or None where there is none. Raises UserError as `read_manifest` does."""
@@ -85,6 +144,7 @@ class RunStore:
         """Add or replace entries."""
         identity = {"format": layout.FORMAT, "experiment": self.experiment, "run": self.run, "seed": self.seed}
         publish_json(self.folder / layout.MANIFEST, {**identity, **(self.manifest() or {}), **entries})
+        remove_replaced(self.folder, self._is_this_run)
 
     def write_config(self, text: str) -> None:
         """The resolved configuration, for people."""
@@ -109,7 +169,13 @@ class RunStore:
     def read(self, table: str, columns: list[str]) -> pa.Table | None:
         """These columns of what is stored of a table, in the order of intervals; None where nothing is."""
         parts = layout.parts(self.folder, table)
-        return pa.concat_tables([pq.read_table(p, columns=columns) for p in parts]) if parts else None
+        return pa.concat_tables([read_part(p, columns) for p in parts]) if parts else None
+
+    def remove_parts(self, suffix: str) -> None:
+        """Remove what was added to the run under a suffix."""
+        for part in layout.parts(self.folder):
+            if layout.part_suffix(part) == suffix:
+                part.unlink()
 
     def save_snapshot(self, interval: Interval, write: Callable[[Path], object]) -> Path:
         """The weights of an interval: ``snapshots/tokens=….safetensors``, which ``write`` fills."""
@@ -118,13 +184,20 @@ class RunStore:
         return path
 
     def save_checkpoint(self, write: Callable[[Path], object]) -> None:
-        """``checkpoints/last.ckpt``, whose former content stays until the new one is whole."""
+        """``checkpoints/last.ckpt``; the former one becomes ``previous.ckpt``, for the case that the last is damaged."""
+        if self.checkpoint.exists():
+            publish(self.previous_checkpoint, partial(_second_name, self.checkpoint))
         publish(self.checkpoint, write)
 
     @property
     def checkpoint(self) -> Path:
         """Where the state to resume from lies."""
         return self.folder / layout.CHECKPOINT
+
+    @property
+    def previous_checkpoint(self) -> Path:
+        """Where the state before that one lies."""
+        return self.folder / layout.PREVIOUS_CHECKPOINT
 
     def rewind(self, last_interval: int, last_tokens: int) -> None:
         """Remove the parts and snapshots beyond a checkpoint; everything, with ``last_interval`` -1."""
@@ -134,6 +207,24 @@ class RunStore:
         for snapshot in layout.snapshots(self.folder):
             if layout.snapshot_tokens(snapshot) > last_tokens:
                 snapshot.unlink()
+
+
+def _second_name(file: Path, name: Path) -> None:
+    """The same file under another name; a copy where the file system has no such thing."""
+    try:
+        os.link(file, name)
+    except OSError:
+        shutil.copyfile(file, name)
+
+
+def read_part(part: Path, columns: list[str]) -> pa.Table:
+    """These columns of a part. Raises UserError where it is broken or lacks one."""
+    try:
+        return pq.read_table(part, columns=columns, partitioning=None)
+    except (pa.ArrowException, OSError, KeyError) as e:
+        raise UserError(
+            f"{part} can't be read ({str(e).splitlines()[0][:200]}); restore it, or write overwrite=true to make the run anew"
+        ) from e
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
@@ -146,9 +237,9 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         manifest = json.loads(path.read_text())
-    except ValueError as e:
+    except (ValueError, OSError) as e:
         raise UserError(f"{path} can't be read ({e}); restore it, or remove the run's folder") from e
-    if not isinstance(manifest, dict) or "experiment" not in manifest:
+    if not isinstance(manifest, dict) or not all(isinstance(manifest.get(k), str) for k in ("experiment", "run")):
         raise UserError(f"{path} is no manifest of a run; restore it, or remove the run's folder")
     if manifest.get("format", layout.FORMAT) != layout.FORMAT:
         raise UserError(

@@ -5,13 +5,12 @@ record; their losses become further rows of the run's tables, under the variant'
 """
 
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import pyarrow.parquet as pq
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
@@ -23,6 +22,7 @@ from trajlab.checkpoints.snapshots import load_tied
 from trajlab.checkpoints.weights import read_weights
 from trajlab.config.parse import parse, refusals
 from trajlab.config.schema import AverageConfig, DataConfig, IntervalsConfig, TokenizerConfig, TrainerConfig
+from trajlab.config.stored import corpus_class
 from trajlab.data.datamodule import TokenDataModule
 from trajlab.data.prepare import prepare
 from trajlab.errors import UserError
@@ -33,7 +33,7 @@ from trajlab.evaluation.stored_consumers import stored_consumers
 from trajlab.models.rebuild import rebuild
 from trajlab.store import layout
 from trajlab.store.manifest import model_description, refuse_other_data, stored_config
-from trajlab.store.run_store import RunStore
+from trajlab.store.run_store import RunStore, read_part
 from trajlab.terminal import say
 
 
@@ -57,8 +57,9 @@ def average(config: DictConfig) -> None:
         raise UserError(
             f"to={checked.to} is one place for {len(runs)} runs; leave it out, each run's folder takes its own"
         )
-    for run in runs:
-        _average_run(run, averager, checked, config)
+    problems = [p for run in runs for p in refusals(partial(_average_run, run, averager, checked, config))]
+    if problems:
+        raise UserError("\n".join([*problems, f"The other {len(runs) - len(problems)} of {len(runs)} runs are done."]))
     if not runs:
         series = local_series(root)[:: checked.every]
         _write(series, averager, Path(checked.to or f"{root}-{averager.name}"), checked, {"series": str(root)})
@@ -114,21 +115,22 @@ def _average_run(run: Path, averager: Averager, c: AverageConfig, asked: DictCon
             f"{run} has no snapshots from {c.start_tokens:,} tokens on; train with callbacks.weight_snapshots, "
             "or lower start_tokens"
         )
-    evaluation = _RunEvaluation(run, averager.name, c.overwrite, asked) if c.evaluate else None
-    paths = _write(
-        series, averager, Path(c.to) if c.to else layout.averages_folder(run, averager.name), c, {"run": str(run)}
-    )
-    if evaluation:
-        evaluation.score(paths)
+    folder = Path(c.to) if c.to else layout.averages_folder(run, averager.name)
+    store = RunStore.open(run)
+    with store.lock():
+        evaluation = _RunEvaluation(store, averager.name, c.overwrite or folder.exists(), asked) if c.evaluate else None
+        paths = _write(series, averager, folder, c, {"run": str(run)})
+        if c.overwrite:
+            store.remove_parts(averager.name)  # of the averages that have been replaced
+        if evaluation:
+            evaluation.score(paths)
 
 
 def _write(
     series: list[tuple[str, Path]], averager: Averager, folder: Path, c: AverageConfig, origin: dict[str, Any]
 ) -> list[Path]:
-    if c.overwrite and folder.exists():
-        shutil.rmtree(folder)
     paths = average_series(
-        series, averager.rule, folder, name=averager.name, last_only=c.last_only, origin=origin
+        series, averager.rule, folder, name=averager.name, last_only=c.last_only, origin=origin, overwrite=c.overwrite
     )  # fmt: skip
     say(f"{folder}: {len(paths)} averages ({averager.name}) of {len(series)} checkpoints")
     return list(paths.values())
@@ -141,22 +143,20 @@ class _RunEvaluation:
     command's configuration, names too.
     """
 
-    def __init__(self, run: Path, variant: str, overwrite: bool, asked: DictConfig) -> None:
-        self.store, self.variant = RunStore.open(run), variant
-        self._refuse_taken_name(overwrite)
+    def __init__(self, store: RunStore, variant: str, ours: bool, asked: DictConfig) -> None:
+        self.store, self.variant, where = store, variant, f"{store.folder}/{layout.MANIFEST}"
+        self._refuse_taken_name(ours)
         manifest = self.store.manifest() or {}
-        config = stored_config(manifest)
+        config = stored_config(manifest, corpus_class(asked), where)
         checked = parse(config, StoredRunConfig)
-        torch.set_num_threads(manifest["threads"])
+        torch.set_num_threads(manifest.get("threads") or 1)
         schedule = token_schedule(checked.intervals, checked.data.windows_per_step * checked.data.context)
         data = prepare(checked.data, checked.tokenizer, schedule.final_tokens)
         refuse_other_data(self.store, data)
         described = manifest.get("model") or model_description(manifest["config"])
         if described is None:
-            raise UserError(f"{run} doesn't say what its model is; write evaluate=false to average without scoring")
-        self.model = cast(
-            Any, rebuild(described, (asked.get("model") or {}).get("_target_"), f"{run}/{layout.MANIFEST}")
-        )
+            raise UserError(f"{where} doesn't say what its model is; write evaluate=false to average without scoring")
+        self.model = cast(Any, rebuild(described, (asked.get("model") or {}).get("_target_"), where))
         self.batch_windows = checked.trainer.evaluation_batch_windows
         engine = EvaluationEngine(data.splits, self.batch_windows)
         position = TokenDataModule(data, checked.seed, checked.data.windows_per_step).interval_position
@@ -185,12 +185,15 @@ class _RunEvaluation:
                 self.store.write(table, interval, rows, suffix=self.variant)
         say(f"{self.store.folder}: {len(paths)} averages evaluated as variant {self.variant}")
 
-    def _refuse_taken_name(self, overwrite: bool) -> None:
-        """Rows of two averages under one name would be taken for one curve."""
+    def _refuse_taken_name(self, ours_too: bool) -> None:
+        """Rows of two averages under one name would be taken for one curve.
+
+        ``ours_too``: rows that this task wrote may stand there, since they are replaced or belong to the same averages.
+        """
         parts = layout.parts(self.store.folder, "intervals")
         ours = [p for p in parts if layout.part_suffix(p) == self.variant]
-        for part in set(parts) - (set(ours) if overwrite else set()):
-            if self.variant in pq.read_table(part, columns=["variant"])["variant"].to_pylist():
+        for part in set(parts) - (set(ours) if ours_too else set()):
+            if self.variant in set(read_part(part, ["variant"])["variant"].to_pylist()):
                 raise UserError(
                     f"{self.store.folder} has rows of a variant {self.variant} already; give another variant=…, "
                     "or overwrite=true where task=average wrote them"

@@ -46,12 +46,9 @@ def evaluate(config: DictConfig) -> None:
     """Evaluate the checkpoints of a series that are not evaluated yet."""
     asked = configured(config, EvaluateConfig, _problems(config))
     checked = asked.checked
-    folder = Path(checked.runs_dir) / checked.name / checked.model.name
-    store = RunStore(folder, checked.name, checked.model.name, None)
+    store = RunStore.below(checked.runs_dir, checked.name, checked.model.name, None)
     with store.lock(), on_disk(str(store.folder)):
-        if checked.overwrite:
-            store.clear()
-        if store.status(asked.plain) == "finished":
+        if store.begin(asked.plain, overwrite=checked.overwrite) == "finished":
             say(f"{store.folder}: finished already, skipped (overwrite=true evaluates it again)")
             return
         _evaluate(asked, store)
@@ -128,10 +125,10 @@ def _begin(
         measure.prepare(text, tokenizer)
     if store.manifest() is not None:
         refuse_other_data(store, data)
-    store.write_config(asked.yaml)
     entries = manifest_entries(asked.plain, data, model.lm, threads)
     entries["averagers"] = [a.facts(None) for a in averagers]
     store.update_manifest(**entries, status="running", started=now())
+    store.write_config(asked.yaml)
     open_model = partial(_open, checked.model, checked.trainer, tokenizer)
     return CheckpointVisit(store, open_model, context, members, measures, SeriesAverages(averagers, checkpoints))
 

@@ -7,8 +7,8 @@ tasks are asked from stories with one contradiction. Then ``task=evaluate`` read
 Each part that is there already is left alone, so the same command goes on where it was interrupted.
 """
 
-import shutil
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -20,9 +20,11 @@ from trajlab.checkpoints.convert import run_tokenizer, write_folder
 from trajlab.checkpoints.snapshots import snapshot_steps
 from trajlab.config.parse import parse
 from trajlab.config.schema import MadeSeriesConfig, TrainConfig
+from trajlab.config.stored import corpus_class
 from trajlab.data.documents import EvaluationText
 from trajlab.data.storygrammar.stories import StoryGrammar
-from trajlab.files import publish, publish_json
+from trajlab.errors import UserError
+from trajlab.files import publish, publish_json, remove_replaced, set_aside
 from trajlab.store.layout import snapshot_path
 from trajlab.tasks.evaluate import evaluate
 from trajlab.tasks.mixture import draw_mixture
@@ -35,14 +37,32 @@ def make_and_evaluate(config: DictConfig) -> None:
     checked = parse(config, MadeSeriesConfig)
     material = Path(checked.runs_dir) / f"{checked.name}_material"
     if checked.overwrite and material.exists():
-        shutil.rmtree(material)
+        if not _is_material(material, checked.name):
+            raise UserError(
+                f"{material} holds no material of {checked.name} ({MARKER}); move it away before overwrite=true"
+            )
+        set_aside(material)
+    if not material.exists():
+        publish_json(material / MARKER, {"experiment": checked.name})
+    remove_replaced(material, lambda aside: _is_material(aside, checked.name))
     for model in checked.made:
         run = _train(config, model)
-        publish_series(run, material / model)
+        publish_series(run, material / model, corpus_class(config))
     tasks = make_tasks(material / "tasks", checked.task_questions)
     mixtures = {model: file for file, models in _mixtures(config, checked, material) for model in models}
     for model in checked.made:
         _evaluate(config, model, material / model, [str(t) for t in tasks], mixtures.get(model))
+
+
+MARKER = "made.json"
+"""Says of a folder of material which experiment made it; only such a folder is ever replaced."""
+
+
+def _is_material(folder: Path, name: str) -> bool:
+    try:
+        return bool(json.loads((folder / MARKER).read_text()) == {"experiment": name})
+    except (OSError, ValueError):
+        return False
 
 
 def _train(config: DictConfig, model: str) -> Path:
@@ -58,10 +78,13 @@ def _train(config: DictConfig, model: str) -> Path:
     return Path(checked.runs_dir) / checked.name / run_name(own, checked.run_keys)
 
 
-def publish_series(run: Path, to: Path) -> None:
-    """A folder ``step{step}`` for each snapshot of a run; those that are there stay."""
+def publish_series(run: Path, to: Path, corpora: Iterable[str | None] = ()) -> None:
+    """A folder ``step{step}`` for each snapshot of a run; those that are there stay.
+
+    ``corpora`` are classes of corpora that the command names, see `run_tokenizer`.
+    """
     absent = [(tokens, step) for tokens, step in snapshot_steps(run) if not (to / f"step{step}").is_dir()]
-    encoder = run_tokenizer(run) if absent else None
+    encoder = run_tokenizer(run, corpora) if absent else None
     for tokens, step in absent:
         assert encoder is not None
         publish(to / f"step{step}", partial(write_folder, snapshot_path(run, tokens), encoder=encoder))

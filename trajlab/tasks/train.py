@@ -10,6 +10,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from trajlab.checkpoints.resume import newest_usable
 from trajlab.config import trial
 from trajlab.config.build import build
 from trajlab.config.parse import Configured, configured, refusals
@@ -18,7 +19,6 @@ from trajlab.data import tokenizer
 from trajlab.data.datamodule import TokenDataModule
 from trajlab.data.prepare import PreparedData
 from trajlab.data.prepare import prepare as prepare_data
-from trajlab.errors import UserError
 from trajlab.evaluation.context import RunContext
 from trajlab.evaluation.engine import EvaluationEngine
 from trajlab.evaluation.intervals import TokenSchedule, token_schedule
@@ -26,6 +26,7 @@ from trajlab.rng import seed_of
 from trajlab.store.manifest import manifest_entries, now, refuse_other_data
 from trajlab.store.run_store import RunStore
 from trajlab.terminal import say
+from trajlab.training.language_model import LanguageModel
 from trajlab.training.trainer import build_module, build_trainer
 
 
@@ -34,9 +35,7 @@ def train(config: DictConfig) -> None:
     asked = configured(config, TrainConfig, training_problems(config))
     checked, store = asked.checked, _store(config, asked.checked)
     with store.lock():
-        if checked.overwrite:
-            store.clear()
-        if (status := store.status(asked.plain)) == "finished":
+        if (status := store.begin(asked.plain, overwrite=checked.overwrite)) == "finished":
             say(f"{store.folder}: finished already, skipped (overwrite=true runs it again)")
             return
         with open_dict(config):
@@ -70,8 +69,8 @@ def _train(asked: Configured[TrainConfig], store: RunStore, *, resume: bool) -> 
     if resume:
         refuse_other_data(store, data)
     entries = manifest_entries(asked.plain, data, module.model, threads)
-    store.write_config(asked.yaml)
     store.update_manifest(**entries, status="running", started=now())
+    store.write_config(asked.yaml)
     _banner(store, data, entries, schedule, checked)
 
     datamodule = TokenDataModule(
@@ -83,10 +82,10 @@ def _train(asked: Configured[TrainConfig], store: RunStore, *, resume: bool) -> 
         token_texts=lambda ids: [data.tokenizer.id_to_token(int(i)) or "" for i in ids],
     )  # fmt: skip
     trainer = build_trainer(config, checked, schedule, context)
-    checkpoint = _checkpoint(store, schedule) if resume else None
+    checkpoint = _checkpoint(store, schedule, module) if resume else None
     torch.manual_seed(seed_of("dropout", checked.seed))
     started = time.perf_counter()
-    trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=False)
+    trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
     if trainer.global_step < schedule.final_step:
         raise SystemExit(
             f"{store.folder}: interrupted at step {trainer.global_step}; the same command goes on from there"
@@ -96,8 +95,7 @@ def _train(asked: Configured[TrainConfig], store: RunStore, *, resume: bool) -> 
 
 
 def _store(config: DictConfig, checked: TrainConfig) -> RunStore:
-    name = run_name(config, checked.run_keys)
-    return RunStore(Path(checked.runs_dir) / checked.name / name, checked.name, name, checked.seed)
+    return RunStore.below(checked.runs_dir, checked.name, run_name(config, checked.run_keys), checked.seed)
 
 
 def run_name(config: DictConfig, keys: list[str]) -> str:
@@ -107,21 +105,16 @@ def run_name(config: DictConfig, keys: list[str]) -> str:
     return ",".join(f"{key}={value}" for key, value in values.items()).replace("/", "-")
 
 
-def _checkpoint(store: RunStore, schedule: TokenSchedule) -> Path | None:
+def _checkpoint(store: RunStore, schedule: TokenSchedule, module: LanguageModel) -> Path | None:
     """The checkpoint to resume from, after removing what lies beyond it; None where the run starts anew."""
-    if not store.checkpoint.exists():
+    found = newest_usable([store.checkpoint, store.previous_checkpoint], module.state_dict())
+    if found is None:
         store.rewind(-1, -1)
         return None
-    try:
-        step = torch.load(store.checkpoint, map_location="cpu", weights_only=False, mmap=True)["global_step"]
-    except Exception as e:
-        raise UserError(
-            f"{store.checkpoint} can't be read ({type(e).__name__}); remove it to start the run again, or write overwrite=true"
-        ) from e
-    last = max(i for i, mark in enumerate(schedule.steps) if mark <= step)
-    store.rewind(last, step * schedule.tokens_per_step)
-    say(f"{store.folder}: resumes at {step * schedule.tokens_per_step:,} tokens")
-    return store.checkpoint
+    last = max(i for i, mark in enumerate(schedule.steps) if mark <= found.step)
+    store.rewind(last, found.step * schedule.tokens_per_step)
+    say(f"{store.folder}: resumes at {found.step * schedule.tokens_per_step:,} tokens")
+    return found.path
 
 
 def _banner(

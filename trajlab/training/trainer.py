@@ -44,7 +44,9 @@ def build_trainer(config: DictConfig, checked: TrainConfig, schedule: TokenSched
     """Lightning's trainer with the run's members bound, evaluation among them, in the order that they ask for."""
     members = build_members(config.callbacks, context)
     driver: L.Callback = EvaluationDriver(members).bind(context)
-    callbacks = sorted([driver, *members.hooks], key=lambda c: getattr(c, "order", 0))
+    # what offers other weights is up to date before they are evaluated, where nobody asks for another order
+    ready, others = ([h for h in members.hooks if (h in members.averagers) is offers] for offers in (True, False))
+    callbacks = sorted([*ready, driver, *others], key=lambda c: getattr(c, "order", 0))
     loggers = [build(node, f"logger.{name}") for name, node in config.logger.items() if node]
     _quiet_lightning()
     t = checked.trainer

@@ -30,7 +30,9 @@ def section(runs: Runs) -> Section | None:
 
 def _with_conditions(runs: Runs) -> pd.DataFrame:
     """Table intervals with the run's condition (its name without the seed) and learning rate."""
-    frame = runs.intervals.merge(ag.learning_rates(_configured(runs)), on=["experiment", "run"], how="left")
+    frame = runs.intervals
+    for facts in (ag.learning_rates(_configured(runs)), ag.run_setups(_configured(runs))):
+        frame = frame.merge(facts, on=["experiment", "run"], how="left")
     return frame.assign(condition=frame["run"].map(without_seed))
 
 

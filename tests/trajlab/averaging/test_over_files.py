@@ -1,9 +1,11 @@
 """Averages over files: the same bits as along training, one pass, little memory, the input's own format."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -163,10 +165,56 @@ def test_a_broken_file_is_refused(series, spoil, words, tmp_path):
         average_series(series, Mean(), tmp_path / "out", name="x")
 
 
-def test_what_exists_is_not_written_over(series, tmp_path):
-    average_series(series, Mean(), tmp_path / "out", name="x")
+def files(folder):
+    return {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file()}
+
+
+def test_the_same_averages_are_kept_and_others_are_not_written_over(series, tmp_path):
+    out = tmp_path / "out"
+    written = average_series(series, Mean(), out, name="x")
+    before = files(out)
+    assert average_series(series, Mean(), out, name="x") == written
+    for rule, name, of in ((Window(2), "x", series), (Mean(), "y", series), (Mean(), "x", series[1:])):
+        with pytest.raises(UserError, match="exists already"):
+            average_series(of, rule, out, name=name)
+    assert files(out) == before
+    os.utime(series[0][1], (2e9, 2e9))  # written again since
     with pytest.raises(UserError, match="exists already"):
-        average_series(series, Mean(), tmp_path / "out", name="x")
+        average_series(series, Mean(), out, name="x")
+
+
+def test_overwrite_replaces_averages_of_the_same_name_alone(series, tmp_path):
+    out, thesis = tmp_path / "out", tmp_path / "thesis"
+    average_series(series, Mean(), out, name="x")
+    thesis.mkdir()
+    (thesis / "thesis.tex").write_text("years of work")
+    for folder, name in ((thesis, "x"), (out, "y")):
+        before = files(folder)
+        with pytest.raises(UserError, match="only averages named"):
+            average_series(series, Mean(), folder, name=name, overwrite=True)
+        assert files(folder) == before
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds notes.txt too"):
+        average_series(series, Mean(), out, name="x", overwrite=True)
+    (out / "notes.txt").unlink()
+    average_series(series, Window(2), out, name="x", overwrite=True)
+    assert "Window" in (out / "provenance.json").read_text()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_averages_killed_while_they_replaced_others_are_written_by_the_same_command(series, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    average_series(series, Mean(), out, name="x")
+    kill = Mock(side_effect=KeyboardInterrupt)
+    with monkeypatch.context() as patch:
+        patch.setattr(series_averaging, "_average_tensor", kill)
+        with pytest.raises(KeyboardInterrupt):
+            average_series(series, Window(2), out, name="x", overwrite=True)
+    assert not out.exists()
+    assert len(list(tmp_path.glob(".out.replaced-*"))) == 1
+    average_series(series, Window(2), out, name="x", overwrite=True)
+    assert "Window" in (out / "provenance.json").read_text()
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_an_absent_shard_and_an_empty_series_are_refused(tmp_path):

@@ -10,10 +10,10 @@ from safetensors.torch import load_file, save_file
 from tests.conftest import MICRO, run_here
 from tests.trajlab.checkpoints.users_model import Bigram, Trace
 from trajlab.analysis.load import load_runs
-from trajlab.checkpoints.checkpoint_model import CheckpointModel
 from trajlab.checkpoints.snapshots import description, load_snapshot, write_snapshot
 from trajlab.checkpoints.weights import distinct_tensors, read_metadata, write_weights
 from trajlab.errors import UserError
+from trajlab.evaluation.checkpoint_model import CheckpointModel
 from trajlab.models.llama import LlamaModel
 from trajlab.protocols import Interval
 from trajlab.store.layout import snapshots

@@ -1,5 +1,6 @@
 """``task=average`` on stored runs and local series."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -113,3 +114,67 @@ def test_a_folder_of_neither_is_refused(tmp_path):
         averaged(tmp_path)
     with pytest.raises(UserError, match="is no folder"):
         averaged(tmp_path / "absent")
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
+
+
+def test_overwrite_leaves_the_run_alone(stored):
+    before = files(stored)
+    with pytest.raises(UserError, match="can't name a folder"):
+        averaged(stored, "scheme=lawa", "k=3", "variant=..", "overwrite=true", "evaluate=false")
+    for to in (stored, stored / "snapshots"):
+        with pytest.raises(UserError, match="only averages named lawa3 are replaced"):
+            averaged(stored, "scheme=lawa", "k=3", f'to="{to}"', "overwrite=true", "evaluate=false")
+    assert files(stored) == before
+
+
+def rows(run: Path) -> pd.DataFrame:
+    return load_runs(run).intervals.drop(columns="seconds_eval")
+
+
+@pytest.mark.parametrize("more", [[], ["overwrite=true"]])
+def test_a_command_killed_before_all_is_scored_goes_on_when_given_again(stored, monkeypatch, more):
+    line = ("scheme=lawa", "k=2", f"variant=killed{len(more)}")
+    if more:
+        averaged(stored, *line)
+    write, calls = RunStore.write, []
+
+    def killed_at_the_third(store, *arguments, **more):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        write(store, *arguments, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunStore, "write", killed_at_the_third)
+        with pytest.raises(KeyboardInterrupt):
+            averaged(stored, *line, *more)
+    averaged(stored, *line, *more)
+    averaged(stored, "scheme=lawa", "k=2", "variant=whole")
+    ours, whole = (
+        rows(stored).query(f"variant == '{v}'").drop(columns="variant").reset_index(drop=True)
+        for v in (line[-1].removeprefix("variant="), "whole")
+    )
+    pd.testing.assert_frame_equal(ours, whole)
+    assert len(ours) == 6
+    for variant in ("whole", line[-1].removeprefix("variant=")):  # the other tests count variants
+        averaged(stored, "scheme=lawa", "k=2", f"variant={variant}", "overwrite=true", "evaluate=false")
+    assert set(rows(stored)["variant"]) == {"raw", "lawa3", "offline3"}
+
+
+def test_a_run_with_a_broken_snapshot_doesn_t_keep_the_others_from_their_averages(stored, tmp_path):
+    for seed in (0, 1):
+        shutil.copytree(stored, tmp_path / "study" / f"seed={seed}", ignore=shutil.ignore_patterns("averages", ".lock"))
+    broken = sorted((tmp_path / "study" / "seed=0" / "snapshots").iterdir())[2]
+    broken.write_bytes(broken.read_bytes()[:100])
+    with pytest.raises(UserError, match=rf"{broken}(.|\n)*The other 1 of 2 runs are done"):
+        averaged(tmp_path / "study", "scheme=uniform", "evaluate=false")
+    assert not (tmp_path / "study" / "seed=0" / "averages").exists()
+    assert (tmp_path / "study" / "seed=1" / "averages" / "uniform" / "provenance.json").is_file()
+
+
+def test_a_run_that_is_being_written_is_not_averaged(stored):
+    with RunStore.open(stored).lock(), pytest.raises(UserError, match="another process is writing"):
+        averaged(stored, "scheme=uniform", "evaluate=false")

@@ -1,17 +1,16 @@
 """A series of checkpoints in a run of trajlab: its snapshots."""
 
 import hashlib
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from trajlab.checkpoints.convert import run_tokenizer, write_folder
+from trajlab.checkpoints.convert import WEIGHTS, run_tokenizer, write_folder
 from trajlab.checkpoints.snapshots import snapshot_steps
 from trajlab.checkpoints.sources.disk import checked_cache, on_disk
 from trajlab.checkpoints.sources.pattern import expanded_steps
 from trajlab.checkpoints.sources.series import Checkpoint
 from trajlab.errors import UserError
-from trajlab.files import publish
+from trajlab.files import publish, remove_folder, remove_leftovers, scratch_folder
 from trajlab.store.layout import snapshot_path
 
 
@@ -20,8 +19,10 @@ class RunSeries:
 
     def __init__(
         self, run: str, steps: Sequence[int | str] | None = None, cache: str = "evict",
-        cache_dir: str = "~/.cache/trajlab",
+        cache_dir: str = "~/.cache/trajlab", corpus: str | None = None,
     ) -> None:  # fmt: skip
+        self.corpus = corpus
+        """The class of a corpus of the user's own that the run was trained on."""
         self.run, self.steps, self.cache = Path(run), steps, checked_cache(cache)
         self._scratch = Path(cache_dir).expanduser() / "checkpoints" / "-".join(self.run.resolve().parts[-2:])
 
@@ -47,8 +48,11 @@ class RunSeries:
     def fetch(self, checkpoint: Checkpoint) -> Path:
         """Model and tokenizer as a folder."""
         folder, snapshot = self._folder(checkpoint), self._snapshot(checkpoint)
-        if not folder.is_dir():
-            encoder = run_tokenizer(self.run)
+        remove_leftovers(folder.parent)
+        if not _is_whole(folder):
+            encoder = run_tokenizer(self.run, [self.corpus])
+            if folder.exists():
+                remove_folder(folder)
             with on_disk(str(folder)):
                 publish(folder, lambda temporary: write_folder(snapshot, temporary, encoder))
         return folder
@@ -56,13 +60,27 @@ class RunSeries:
     def release(self, checkpoint: Checkpoint) -> None:
         """Remove the folder; the snapshot stays."""
         if self.cache == "evict":
-            shutil.rmtree(self._folder(checkpoint), ignore_errors=True)
+            remove_folder(self._folder(checkpoint))
+            if self._scratch.is_dir() and not any(self._scratch.iterdir()):
+                self._scratch.rmdir()
 
     def _snapshot(self, checkpoint: Checkpoint) -> Path:
         return snapshot_path(self.run, checkpoint.tokens)
 
     def _folder(self, checkpoint: Checkpoint) -> Path:
-        """A place that another run, or the same one trained anew, doesn't share."""
+        """A place that another run, or the same one trained anew, doesn't share.
+
+        What is to be removed belongs to this process alone: another evaluation of the same run has a folder of its own.
+        It is named as a temporary one, so that after a kill the next start removes it.
+        """
         path = self._snapshot(checkpoint).resolve()
         key = hashlib.blake2b(f"{path}|{path.stat().st_mtime_ns}".encode(), digest_size=8).hexdigest()
-        return self._scratch / f"{checkpoint.revision}-{key}"
+        folder = self._scratch / f"{checkpoint.revision}-{key}"
+        return scratch_folder(folder) if self.cache == "evict" else folder
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether nothing that `write_folder` writes is missing, as it may where somebody cleared a cache."""
+    return all(
+        (folder / name).is_file() for name in (WEIGHTS, "config.json", "tokenizer.json", "tokenizer_config.json")
+    )

@@ -1,0 +1,98 @@
+"""The commands ``contest`` and ``register`` of ``python -m trajlab.analysis``."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_contest(commands: Commands) -> None:  # type: ignore[valid-type]
+    """The parser of ``contest``."""
+    parser = commands.add_parser(  # type: ignore[attr-defined]
+        "contest", help="forecast every curve of a file by every law from its first part, and score the rest"
+    )
+    parser.add_argument("curves", type=Path, nargs="+", help="Parquet or csv: curve, step, loss[, lr, family, run]")
+    parser.add_argument("--out", type=Path, help="where scores.parquet, ranking.csv and contest.png go")
+    parser.add_argument("--fractions", type=float, nargs="+", default=[0.1, 0.2, 0.4, 0.6, 0.8], help="shares seen")
+    parser.add_argument("--laws", nargs="*", help="names of laws; all that fit in less than seconds unless given")
+    parser.add_argument(
+        "--leave-family-out",
+        action="store_true",
+        help="rebuild the default's prior and bands from these curves without the family that is forecast",
+    )
+    parser.add_argument(
+        "--rebuild", type=Path, help="write the prior and the calibration of these curves to this folder"
+    )
+    parser.set_defaults(do=contest)
+
+
+def contest(options: argparse.Namespace) -> None:
+    """Run the contest, and rebuild the default's numbers where asked."""
+    from trajlab.analysis.curve_laws import laws
+    from trajlab.analysis.forecasting.curve_files import read_curves
+    from trajlab.analysis.forecasting.rebuild import Archive
+    from trajlab.analysis.forecasting.tournament import COLUMNS, ranking, run_contest
+
+    if options.out is None and options.rebuild is None:
+        raise ValueError("contest: say where to write with --out, or --rebuild for the default's numbers alone")
+    known = {law.name: law for law in laws()}
+    if unknown := set(options.laws or ()) - set(known):
+        raise ValueError(f"--laws {', '.join(sorted(unknown))}: not known; there are {', '.join(known)}")
+    if wrong := [f for f in options.fractions if not 0 < f < 1]:
+        raise ValueError(f"--fractions {wrong[0]}: must lie between 0 and 1")
+    curves = read_curves(options.curves)
+    archive = Archive.of(curves) if options.leave_family_out or options.rebuild is not None else None
+    if options.rebuild is not None and archive is not None:
+        options.rebuild.mkdir(parents=True, exist_ok=True)
+        tables = archive.tables()
+        tables.prior.write(options.rebuild / "prior.csv")
+        tables.calibration.write(options.rebuild / "calibration.csv")
+        print(f"{options.rebuild / 'prior.csv'} and calibration.csv")
+    if options.out is None:
+        return
+    chosen = None if options.laws is None else [known[name] for name in options.laws]
+    scored = run_contest(curves, options.fractions, chosen, archive if options.leave_family_out else None)
+    ranked = ranking(scored)
+    write(options.out, scored[COLUMNS], ranked)
+    shown = ["fraction", "law", "families", "final", "low", "high", "final_inside", "width", "refused", "seconds"]
+    print(ranked[shown].to_string(index=False, float_format=lambda x: f"{x:.3f}"))
+    print(f"{options.out / 'scores.parquet'}, ranking.csv and contest.png")
+
+
+def write(out: Path, scored: pd.DataFrame, ranked: pd.DataFrame) -> None:
+    """The contest's files in a folder."""
+    from trajlab.analysis.figures.contest import contest_panels
+
+    out.mkdir(parents=True, exist_ok=True)
+    scored.to_parquet(out / "scores.parquet", index=False)
+    ranked.to_csv(out / "ranking.csv", index=False, float_format="%.6g")
+    contest_panels(ranked).savefig(out / "contest.png", bbox_inches="tight")
+
+
+def add_register(commands: Commands) -> None:  # type: ignore[valid-type]
+    """The parser of ``register``."""
+    parser = commands.add_parser(  # type: ignore[attr-defined]
+        "register", help="freeze the default's forecast of curves that are still in training, or score those frozen"
+    )
+    parser.add_argument("curves", type=Path, nargs="+", help="Parquet or csv: curve, step, loss[, lr, family, run]")
+    parser.add_argument("--out", type=Path, required=True, help="the folder of registered forecasts")
+    parser.add_argument("--horizon", type=float, help="the step to forecast; the last row's unless given")
+    parser.add_argument(
+        "--score", action="store_true", help="score what is registered with the losses that these files hold"
+    )
+    parser.set_defaults(do=register)
+
+
+def register(options: argparse.Namespace) -> None:
+    """Freeze forecasts, or score them."""
+    from trajlab.analysis.forecasting.curve_files import read_curves
+    from trajlab.analysis.forecasting.registered import register_curves, score_registered
+
+    curves = read_curves(options.curves)
+    if options.score:
+        print(score_registered(options.out, curves).to_string(index=False))
+        return
+    for path in register_curves(curves, options.out, options.horizon):
+        print(path)

@@ -1,0 +1,257 @@
+"""The forecast to use: `forecast(curves, horizon)`, which weighs laws by what the curve so far supports.
+
+The law that always takes part is `response` (see `response`, `gaussian`): its shapes are weighed by the losses seen, and what
+no loss has shown yet, the gain of a fall of the rate, comes from other families (`archive`). Another law carries the forecast
+with it where a backtest inside the part seen finds it at least twice as close. The band is calibrated on archived curves.
+Shapes: R rows of a run up to its horizon, K of them seen, M ahead.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import pandas as pd
+
+from trajlab.analysis.curve_laws import AnnealingLaw, Law, LogarithmicLaw, PowerLaw, ReciprocalLaw
+from trajlab.analysis.forecasting.archive import Prior
+from trajlab.analysis.forecasting.calibration import Calibration, Situation
+from trajlab.analysis.forecasting.gaussian import LEAST_NOISE, Points, regress
+from trajlab.analysis.forecasting.response import Basis
+
+RIVALS: tuple[type[Law], ...] = (PowerLaw, ReciprocalLaw, LogarithmicLaw, AnnealingLaw)
+"""Laws that may carry a forecast with `response`; those whose fit takes seconds are left out."""
+BACKTEST = 0.6
+"""Share of the part seen on which laws are fitted for the backtest **(ours)**."""
+ENOUGH = 12
+"""Losses seen below which there is no backtest **(ours)**."""
+CLOSER = 0.5
+"""A rival takes part where its backtest error is below this share of `response`'s **(ours)**."""
+MOST_ROWS = 160
+"""Rows that rivals are fitted to: evenly picked, so that a long curve is not slow."""
+STEADY = 0.05
+"""A rate that changes by less than this share of its peak up to the horizon is steady: laws of the step may hold **(ours)**."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The numbers that forecasts rest on."""
+
+    prior: Prior
+    calibration: Calibration
+
+
+@cache
+def shipped() -> Tables:
+    """Those that come with trajlab."""
+    return Tables(Prior.shipped(), Calibration.shipped())
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """The rest of one run."""
+
+    step_M: np.ndarray
+    loss_M: np.ndarray
+    """Forecast of the measured loss, nats."""
+    spread_M: np.ndarray
+    """What errors are scaled by; the band is calibrated in units of it."""
+    quantiles_4: np.ndarray
+    """Calibrated quantiles of the scaled error at 5, 25, 75 and 95 %."""
+    situation: Situation
+    laws: pd.DataFrame
+    """law, weight, backtest (nats, root mean square), refused."""
+
+    def band(self, level: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
+        """The calibrated band of 90 or 50 %."""
+        if level not in (0.9, 0.5):
+            raise ValueError(f"level={level}: bands are calibrated at 0.9 and 0.5")
+        low, high = self.quantiles_4[[0, 3]] if level == 0.9 else self.quantiles_4[[1, 2]]
+        return self.loss_M + low * self.spread_M, self.loss_M + high * self.spread_M
+
+
+@dataclass(frozen=True)
+class Forecasts:
+    """One forecast for each curve."""
+
+    table: pd.DataFrame
+    """curve, step, forecast, low, high (90 %), low50, high50."""
+    laws: pd.DataFrame
+    """curve, law, weight, backtest, refused."""
+    outlooks: dict[str, Outlook]
+
+
+def forecast(curves: pd.DataFrame, horizon: float | None = None, tables: Tables | None = None) -> Forecasts:
+    """The rest of each curve of a frame (curve, step, loss[, lr]) up to ``horizon``, by default its last row's step.
+
+    Rows with NaN for a loss, up to the horizon, tell the schedule to come; without them or without ``lr`` the schedule
+    counts as unknown. Forecasts are at these rows, or at the horizon alone. Raises ValueError for a curve with fewer than
+    three losses after the warm-up, and where the horizon is not ahead.
+    """
+    outlooks = {}
+    groups = curves.groupby("curve", sort=False) if "curve" in curves else [("curve", curves)]
+    for name, rows in groups:
+        try:
+            outlooks[str(name)] = _one_curve(rows.sort_values("step", kind="stable"), horizon, tables)
+        except ValueError as e:
+            raise ValueError(f"curve {name!r}: {e}") from e
+    return Forecasts(
+        pd.concat([_rows(o).assign(curve=name) for name, o in outlooks.items()], ignore_index=True),
+        pd.concat([o.laws.assign(curve=name) for name, o in outlooks.items()], ignore_index=True),
+        outlooks,
+    )
+
+
+def _one_curve(rows: pd.DataFrame, horizon: float | None, tables: Tables | None) -> Outlook:
+    measured = rows.dropna(subset=["loss"])
+    if measured.empty:
+        raise ValueError("no loss in it")
+    end = float(rows["step"].max() if horizon is None else horizon)
+    last = float(measured["step"].max())
+    if end <= last:
+        raise ValueError(f"horizon={end:g} is not ahead: the last loss is at step {last:g}")
+    ahead = rows[(rows["step"] > last) & (rows["step"] <= end)]
+    step_K, step_M = measured["step"].to_numpy(float), ahead["step"].to_numpy(float)
+    known = "lr" in rows and len(step_M) > 0 and step_M[-1] == end
+    lr = np.concatenate([measured["lr"], ahead["lr"]]).astype(float) if known else None
+    if not known:
+        step_M = np.array([end])
+    return outlook(step_K, measured["loss"].to_numpy(float), step_M, lr, tables)
+
+
+def _rows(o: Outlook) -> pd.DataFrame:
+    (low_M, high_M), (low50_M, high50_M) = o.band(), o.band(0.5)
+    parts = {"curve": "", "step": o.step_M, "forecast": o.loss_M, "low": low_M, "high": high_M}
+    return pd.DataFrame({**parts, "low50": low50_M, "high50": high50_M})
+
+
+def outlook(
+    step_K: np.ndarray,
+    loss_K: np.ndarray,
+    step_M: np.ndarray,
+    lr_R: np.ndarray | None = None,
+    tables: Tables | None = None,
+    *,
+    rivals: bool = True,
+) -> Outlook:
+    """The default forecast of one run at ``step_M``, the last of which is the horizon, from the losses at ``step_K``.
+
+    ``lr_R`` covers the rows seen and those ahead; None (or a rate that is not finite) is an unknown schedule.
+    """
+    tables = tables or shipped()
+    step_R, seen = np.concatenate([step_K, step_M]).astype(float), len(step_K)
+    if lr_R is not None and not (np.isfinite(lr_R).all() and (np.asarray(lr_R) >= 0).all() and np.max(lr_R) > 0):
+        lr_R = None
+    basis = Basis.of(step_R, lr_R)
+    ahead = np.arange(seen, len(step_R))
+    mean_M, spread_M = _response(basis, loss_K, seen, ahead, tables.prior)
+    where = situation(step_R, lr_R, seen, basis.first)
+    laws = [{"law": "response", "weight": 1.0, "backtest": np.nan, "refused": ""}]
+    if rivals:
+        mean_M, spread_M, laws = _with_rivals(step_R, loss_K, lr_R, basis, tables.prior, mean_M, spread_M)
+    quantiles_4 = tables.calibration.quantiles(where)
+    return Outlook(step_R[ahead], mean_M, spread_M, quantiles_4, where, pd.DataFrame(laws))
+
+
+def situation(step_R: np.ndarray, lr_R: np.ndarray | None, seen: int, first: int) -> Situation:
+    """How much has been seen, and whether a fall of the rate lies ahead."""
+    share = float(step_R[seen - 1] / step_R[-1])
+    if lr_R is None:
+        return Situation(share, False, False)
+    now, end, peak = lr_R[first:seen].min() if seen > first else lr_R[seen - 1], lr_R[-1], lr_R.max()
+    return Situation(share, True, bool(now > 0.95 * peak and now - end > peak / 3))
+
+
+def _response(
+    basis: Basis, loss_K: np.ndarray, seen: int, ahead_M: np.ndarray, prior: Prior
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and spread of the losses ahead, over all shapes of the law; the noise of a measured loss is in the spread."""
+    loss_R = np.concatenate([loss_K[:seen], np.full(len(basis.share_R) - seen, np.nan)])
+    points = Points.of(basis, loss_R, seen)
+    found = regress(basis, points, ahead_M, *prior.coefficients(basis.peak))
+    log_G = found.evidence_G + prior.log_weight_G
+    weight_G = np.exp(log_G - log_G.max())
+    weight_G /= weight_G.sum()
+    mean_M = weight_G @ found.mean_GM
+    variance_M = weight_G @ (found.variance_GM + (found.mean_GM - mean_M) ** 2)
+    return mean_M, np.sqrt(variance_M + points.noise**2)
+
+
+def _with_rivals(
+    step_R: np.ndarray,
+    loss_K: np.ndarray,
+    lr_R: np.ndarray | None,
+    basis: Basis,
+    prior: Prior,
+    mean_M: np.ndarray,
+    spread_M: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, list[dict[str, object]]]:
+    """The forecast weighed with the rivals that are far closer in the backtest, and the table of laws."""
+    seen = len(loss_K)
+    rows = np.flatnonzero((np.arange(seen) >= basis.first) & (step_R[:seen] > 0) & np.isfinite(loss_K))
+    early = rows[: int(BACKTEST * len(rows))]
+    if len(rows) < ENOUGH or not len(early):
+        why = f"{len(rows)} losses after the warm-up; a backtest needs {ENOUGH}"
+        refused = [{"law": r.name, "weight": 0.0, "backtest": np.nan, "refused": why} for r in RIVALS]
+        return mean_M, spread_M, [{"law": "response", "weight": 1.0, "backtest": np.nan, "refused": ""}, *refused]
+    late = rows[len(early) :]
+    try:
+        tested_M, _ = _response(basis, loss_K, int(early[-1]) + 1, late, prior)
+        own = _rms(tested_M - loss_K[late])
+    except ValueError:  # the early part alone is too thin: then no rival is compared with it
+        own = 0.0
+    carried = [(mean_M, spread_M, 1 / (own**2 + LEAST_NOISE**2))]
+    laws: list[dict[str, object]] = [{"law": "response", "weight": 1.0, "backtest": own, "refused": ""}]
+    for rival in RIVALS:
+        entry: dict[str, object] = {"law": rival.name, "weight": 0.0, "backtest": np.nan, "refused": ""}
+        laws.append(entry)
+        if why := _inadmissible(rival, lr_R, seen, basis.first):
+            entry["refused"] = why
+            continue
+        try:
+            error = _rms(_fitted(rival, step_R, loss_K, lr_R, early)[late] - loss_K[late])
+            entry["backtest"] = error
+            if not error + LEAST_NOISE < CLOSER * (own + LEAST_NOISE):
+                entry["refused"] = f"its backtest was off by {error:.2g} nats, that of response by {own:.2g}"
+                continue
+            own_M = _fitted(rival, step_R, loss_K, lr_R, rows)[seen:]
+        except (ValueError, ArithmeticError, RuntimeError) as problem:
+            entry["refused"] = str(problem)
+            continue
+        scale = (error + LEAST_NOISE) / (own + LEAST_NOISE)
+        carried.append((own_M, spread_M * scale, 1 / (error**2 + LEAST_NOISE**2)))
+        entry["weight"] = carried[-1][2]
+    total = sum(w for *_, w in carried)
+    laws[0]["weight"] = carried[0][2]
+    laws = [{**entry, "weight": float(entry["weight"]) / total} for entry in laws]  # type: ignore[arg-type]
+    mixed_M = sum((w / total * m for m, _, w in carried), np.zeros_like(mean_M))
+    variance_M = sum((w / total * (s**2 + (m - mixed_M) ** 2) for m, s, w in carried), np.zeros_like(mean_M))
+    return mixed_M, np.sqrt(variance_M), laws
+
+
+def _inadmissible(rival: type[Law], lr_R: np.ndarray | None, seen: int, first: int) -> str:
+    """Why a law can't speak of what lies ahead, however well it does in a backtest; empty where it can."""
+    if lr_R is None:
+        return "the learning rate is not known" if rival.needs_lr else ""
+    after = lr_R[first:] / lr_R.max()
+    if not rival.needs_lr:
+        return "" if np.ptp(after) < STEADY else "the learning rate changes, of which the law knows nothing"
+    shown, coming = 1 - lr_R[first:seen].min() / lr_R.max() if seen > first else 0.0, 1 - after.min()
+    return "" if coming > 0 and shown > coming / 2 else "less than half of the fall of the learning rate has been seen"
+
+
+def _fitted(
+    kind: type[Law], step_R: np.ndarray, loss_K: np.ndarray, lr_R: np.ndarray | None, rows: np.ndarray
+) -> np.ndarray:
+    """A law fitted to some rows, over the whole run. ValueError where it has no finite value."""
+    chosen = rows[np.unique(np.linspace(0, len(rows) - 1, MOST_ROWS).astype(int))]
+    frame = pd.DataFrame({"step": step_R[chosen], "loss": loss_K[chosen]})
+    if kind.needs_lr and lr_R is not None:
+        frame["lr"] = lr_R[chosen]
+    value_R = kind.fit(frame, starts=3).predict(step_R, lr_R if kind.needs_lr else None)
+    if not np.isfinite(value_R[rows[0] :]).all():
+        raise ValueError("the fitted law has no finite value there")
+    return value_R
+
+
+def _rms(error: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(error**2)))

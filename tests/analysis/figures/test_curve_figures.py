@@ -1,0 +1,35 @@
+"""Curves of several conditions: each its own mean."""
+
+import pandas as pd
+import pytest
+
+from trajlab.analysis.figures.curves import interval_curves, seed_band
+from trajlab.analysis.figures.style import new_figure
+
+
+def runs() -> pd.DataFrame:
+    rows = [
+        {
+            "run": f"seed={s},lr={rate}",
+            "seed": s,
+            "variant": "raw",
+            "split": "valid",
+            "tokens": 100 * t,
+            "loss": rate - 0.1 * t,
+        }
+        for rate in (3.0, 3.5, 2.0)
+        for s in (0, 1)
+        for t in range(3)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_each_condition_has_a_mean_of_its_own() -> None:
+    (ax,) = interval_curves(runs()).axes[:1]
+    labels = ax.get_legend_handles_labels()[1]
+    assert sorted(labels) == ["valid, raw, lr=2.0 (2)", "valid, raw, lr=3.0 (2)", "valid, raw, lr=3.5 (2)"]
+
+
+def test_a_band_over_several_conditions_is_refused() -> None:
+    with pytest.raises(ValueError, match="condition holds lr=2.0, lr=3.0, lr=3.5"):
+        seed_band(new_figure("x", "")[1][0], runs(), "loss", "C0", "x")

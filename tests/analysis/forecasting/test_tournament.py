@@ -1,0 +1,115 @@
+"""The contest on files, the archive without a family, registered forecasts."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.analysis.forecasting.test_default import STEPS, cooldown, planted
+from trajlab.analysis.__main__ import main
+from trajlab.analysis.forecasting.calibration import calibrate
+from trajlab.analysis.forecasting.curve_files import read_curves
+from trajlab.analysis.forecasting.projection import Projection
+from trajlab.analysis.forecasting.tournament import COLUMNS, ranking, run_contest, scores
+
+
+@pytest.fixture
+def curves() -> pd.DataFrame:
+    """Two families with a cooldown each, 50 losses a curve."""
+    lr = cooldown()
+    frames = []
+    for seed, family in enumerate(("a", "b")):
+        loss = planted(lr, 0.2 + 0.05 * seed, seed)
+        frames.append(pd.DataFrame({"curve": f"run-{family}", "family": family, "step": STEPS, "loss": loss, "lr": lr}))
+    return pd.concat(frames, ignore_index=True).iloc[::5]
+
+
+def test_one_command_scores_every_law_on_a_file(curves, tmp_path, capsys):
+    curves.to_csv(tmp_path / "curves.csv", index=False)
+    out = tmp_path / "out"
+    main(
+        [
+            "contest",
+            str(tmp_path / "curves.csv"),
+            "--out",
+            str(out),
+            "--fractions",
+            "0.4",
+            "--laws",
+            "power",
+            "--leave-family-out",
+        ]
+    )
+    table = pd.read_parquet(out / "scores.parquet")
+    assert list(table.columns) == COLUMNS
+    assert set(table["law"]) == {"default", "response", "last value", "power"}
+    assert (table["n_seen"] == 20).all()
+    np.testing.assert_allclose(table["final_error"], table["final_forecast"] - table["final_loss"])
+    by_law = table.groupby("law")["final_error"].apply(lambda e: e.abs().mean())
+    assert by_law["default"] < by_law["last value"] / 3
+    assert (out / "contest.png").exists()
+    assert "default" in capsys.readouterr().out
+
+
+def test_the_future_of_a_curve_changes_no_forecast(curves):
+    spoiled = curves.assign(loss=curves["loss"] + 5 * (curves["step"] > 0.4 * STEPS[-1]))
+    found = [run_contest(frame.assign(run="r"), [0.4], laws=[]) for frame in (curves, spoiled)]
+    same = ["final_forecast", "final_low", "final_high"]
+    pd.testing.assert_frame_equal(found[0][same], found[1][same], check_exact=True)
+
+
+def test_scores_of_a_known_band():
+    p = Projection("x", np.array([1.0, 1.0]), np.array([0.5, 0.5]), np.array([1.5, 1.5]))
+    found = scores(p, None, np.array([1.0, 2.0]))
+    assert found["width"] == 1
+    assert found["inside"] == 0.5
+    assert found["winkler"] == pytest.approx(1 + 0.5 * 20 * 0.5)
+    assert found["final_inside"] == 0
+    assert found["final_error"] == -1
+
+
+def test_a_refusal_ranks_as_the_last_value():
+    rows = [("last value", 0.3, ""), ("shy", np.nan, "too thin"), ("good", 0.1, "")]
+    base = {"curve": "c", "family": "f", "fraction": 0.4, "final_inside": 1.0, "inside": 1.0, "half_inside": 1.0}
+    base |= {"mae": 0.1, "width": 1.0, "winkler": 1.0, "crps": 1.0, "seconds": 0.0}
+    ranked = ranking(pd.DataFrame([{**base, "law": law, "final_error": e, "refused": r} for law, e, r in rows]))
+    assert ranked["law"].tolist()[0] == "good"
+    assert ranked.set_index("law").loc["shy", "final"] == pytest.approx(0.3)
+
+
+def test_calibrated_quantiles_cover_the_families_that_they_come_from():
+    rng = np.random.default_rng(0)
+    z = rng.normal(0, 3, 400)
+    cell = {"known": True, "ahead": False, "bucket": 2}
+    table = calibrate(pd.DataFrame({"z": z, "family": rng.integers(0, 10, 400).astype(str), **cell})).table.iloc[0]
+    covered = ((z > table["q05"]) & (z < table["q95"])).mean()
+    assert 0.87 < covered < 0.95
+
+
+def test_a_file_that_can_not_enter_is_named(curves, tmp_path):
+    curves.drop(columns="loss").to_csv(tmp_path / "x.csv")
+    with pytest.raises(ValueError, match=r"x\.csv: no column loss"):
+        read_curves([tmp_path / "x.csv"])
+    with pytest.raises(FileNotFoundError, match="no such curve file"):
+        read_curves([tmp_path / "y.csv"])
+
+
+def test_a_registered_forecast_is_frozen_and_scored(curves, tmp_path, capsys):
+    early = curves.assign(loss=curves["loss"].where(curves["step"] <= 0.4 * STEPS[-1]))
+    early.to_parquet(tmp_path / "early.parquet")
+    curves.to_parquet(tmp_path / "whole.parquet")
+    command = ["register", str(tmp_path / "early.parquet"), "--out", str(tmp_path / "frozen")]
+    main(command)
+    file = sorted((tmp_path / "frozen").glob("*.json"))[0]
+    before = file.read_bytes()
+    with pytest.raises(SystemExit, match="can't be rewritten"):
+        main(command)
+    assert file.read_bytes() == before
+    capsys.readouterr()
+    main(["register", str(tmp_path / "whole.parquet"), "--out", str(tmp_path / "frozen"), "--score"])
+    shown = capsys.readouterr().out
+    entry = json.loads(before)
+    assert f"{entry['registered']:.6f}" in shown
+    assert shown.count("same") == 2
+    assert "changed" not in shown

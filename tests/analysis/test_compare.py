@@ -1,0 +1,117 @@
+"""Two conditions held against each other: planted stretches, nulls, real noise between identical runs."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from trajlab.analysis.compare import compare, mean_band
+from trajlab.analysis.statistics.max_t import paired_max_t, unpaired_max_t
+
+
+def walks(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    return rng.standard_normal(shape).cumsum(-1)
+
+
+def frame(y_SK: np.ndarray, name: str, first_seed: int = 0) -> pd.DataFrame:
+    rows = [
+        {
+            "run": f"seed={s},lr={name}",
+            "seed": s,
+            "variant": "raw",
+            "split": "valid",
+            "interval": t,
+            "tokens": 100 * t,
+            "loss": y,
+        }
+        for s, curve in enumerate(y_SK, first_seed)
+        for t, y in enumerate(curve)
+    ]
+    return pd.DataFrame(rows)
+
+
+def planted(seeds: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    shared = walks((seeds, 20), rng)
+    a, b = (shared + 0.1 * rng.standard_normal((seeds, 20)) for _ in range(2))
+    b[:, 6:12] -= 1
+    return a, b
+
+
+def test_a_planted_stretch_is_found_from_where_to_where() -> None:
+    a, b = planted()
+    found = compare(pd.concat([frame(a, "1"), frame(b, "2")]), "lr=1", "lr=2")
+    assert found.paired
+    (row,) = found.table().to_dict("records")
+    assert (row["from_interval"], row["to_interval"], row["from_tokens"], row["to_tokens"]) == (6, 11, 600, 1100)
+    assert (row["b_is"], found.holds) == ("lower", "seeds")
+    assert found.p == pytest.approx(2 / 2**8)
+
+
+def test_other_seeds_are_compared_unpaired_and_see_less() -> None:
+    a, b = planted()
+    found = compare(pd.concat([frame(a, "1"), frame(b, "2", first_seed=100)]), "lr=1", "lr=2")
+    assert not found.paired
+    assert found.p > 0.05  # the walks that pairing takes out are larger than the effect
+    with pytest.raises(ValueError, match="share 4 values of seed"):
+        compare(pd.concat([frame(a, "1"), frame(b, "2", first_seed=4)]), "lr=1", "lr=2")
+
+
+def test_few_runs_are_judged_by_a_rule_that_can_reject_and_says_so() -> None:
+    a, b = planted(3)
+    found = compare(pd.concat([frame(a, "1"), frame(b - 5, "2")]), "lr=1", "lr=2")
+    assert "Bonferroni" in found.method
+    assert found.p < 0.05
+
+
+def test_identical_starts_are_no_difference() -> None:
+    a, b = planted()
+    a[:, 0] = b[:, 0] = 8.0
+    found = compare(pd.concat([frame(a, "1"), frame(b, "2")]), "lr=1", "lr=2")
+    assert found.band["t"].iloc[0] == 0
+    assert found.p < 0.05
+
+
+def test_unknown_conditions_and_mixed_variants_are_named() -> None:
+    a, b = planted()
+    both = pd.concat([frame(a, "1"), frame(b, "2")])
+    with pytest.raises(KeyError, match=r"lr=3.*there are 'lr=1', 'lr=2'"):
+        compare(both, "lr=1", "lr=3")
+    with pytest.raises(ValueError, match="variant holds ema, raw"):
+        compare(pd.concat([both, both.assign(variant="ema")]), "lr=1", "lr=2")
+
+
+@pytest.mark.parametrize("n", [3, 6, 10])
+def test_the_error_is_kept_over_the_whole_curve(n: int) -> None:
+    rng = np.random.default_rng(n)
+    grids = [walks((2, n, 20), rng) for _ in range(200)]
+    paired = np.mean([paired_max_t(a - b, n_resamples=199).p <= 0.05 for a, b in grids])
+    unpaired = np.mean([unpaired_max_t(a, b, n_resamples=199).p <= 0.05 for a, b in grids])
+    assert max(paired, unpaired) <= 0.09  # 5 % and two standard errors of 200
+
+
+@pytest.mark.parametrize("n", [3, 6, 10])
+def test_bands_hold_the_whole_curve(n: int) -> None:
+    rng = np.random.default_rng(n)
+    truth_K = np.linspace(0, 3, 20)
+    inside = []
+    for _ in range(200):
+        found = paired_max_t(truth_K + walks((n, 20), rng))
+        inside.append((np.abs(found.difference_K - truth_K) <= found.critical * found.error_K).all())
+    assert np.mean(inside) >= 0.91
+    band = mean_band(frame(truth_K + walks((n, 20), rng), "1"))
+    assert (band["high"] > band["low"]).all()
+
+
+def test_halves_of_identical_real_runs_are_called_equal(shared_data: Path) -> None:
+    """A thin slice of tests/benchmarks/real_noise.py: noise between real runs is no simulation's."""
+    table = pd.read_parquet(shared_data / "trajectories" / "speedrun_seeds.parquet")
+    rng, called = np.random.default_rng(0), []
+    for _, own in table[table["step"] > 0].groupby("group"):
+        y_SK = own.pivot_table("val_loss", "run", "step").dropna(axis=1).to_numpy()
+        for _ in range(5 if len(y_SK) >= 10 else 0):
+            order = rng.permutation(len(y_SK))
+            called.append(unpaired_max_t(y_SK[order[:5]], y_SK[order[5:10]]).p <= 0.05)
+    assert len(called) >= 50
+    assert np.mean(called) <= 0.12
