@@ -135,7 +135,7 @@ def _descent(bump: float, slope: float, shared: float = 0.0) -> Simulate:
         if not selected.any():
             return "not testable"
         parts = rise_and_fall(large, selected, 0, 15).to_numpy()
-        return placed(*smallest_mean_interval(parts, WINDOWS_M[selected], 300, rng), (0.0, np.inf))
+        return placed(*smallest_mean_interval(parts, WINDOWS_M[selected]), (0.0, np.inf))
 
     return simulate
 
@@ -145,7 +145,7 @@ def _agree(common: float) -> Simulate:
         own = [rng.gamma(2.0, 0.7, 150) for _ in range(2)]
         final, there = (common * rng.gamma(2.0, 0.7, 150)[:, None] + np.stack(own, 1)).T
         nearer = agreement(final, there) - agreement(final, there + 0.7)
-        return placed(*smallest_mean_interval(nearer[:, None], WINDOWS_M, 300, rng), (0.0, np.inf))
+        return placed(*smallest_mean_interval(nearer[:, None], WINDOWS_M), (0.0, np.inf))
 
     return simulate
 
