@@ -35,8 +35,8 @@ def table(runs: Runs) -> pd.DataFrame:
 def series_claims(runs: Runs, n_bootstrap: int = 500, seed: int = 0) -> pd.DataFrame:
     """Each claim with its 95 % interval and verdict: a row per experiment × claim.
 
-    Intervals hold windows of text for tokens (``n_bootstrap`` resamples; tokens where windows are not stored), models for
-    tasks, models and sequences for sequences. What clusters decide is not testable with two clusters.
+    Intervals hold windows of text for tokens (tokens where windows are not stored), models for
+    tasks, models and sequences (``n_bootstrap`` resamples) for sequences. What clusters decide is not testable with two clusters.
     """
     rng = np.random.default_rng(seed)
     found = [*_token_claims(runs), *task_claims(runs), *sequence_claims(runs, n_bootstrap, rng)]
