@@ -6,7 +6,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from trajlab.analysis.forecasting.command import add_contest, add_register
+from trajlab.analysis.forecast_commands import add_contest, add_register
 
 
 def main(arguments: list[str] | None = None, program: str = "python -m analysis") -> None:
