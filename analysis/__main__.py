@@ -6,7 +6,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from trajlab.analysis.forecasting.command import add_contest, add_register
+from trajlab.analysis.forecast_commands import add_contest, add_register
 
 
 def main(arguments: list[str] | None = None, program: str = "python -m analysis") -> None:
@@ -59,31 +59,50 @@ def _add_calibrate(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     )
     parser.add_argument("--seeds", type=int, default=6, help="seeds, the subjects (6)")
     parser.add_argument("--intervals", type=int, default=21, help="intervals (21)")
-    parser.add_argument("--replicates", type=int, default=2000, help="simulated data sets per cell (2000)")
+    parser.add_argument(
+        "--replicates", type=int, help="simulated data sets per cell (2000; --verdicts: by what one costs)"
+    )
     parser.add_argument("--effects", type=float, nargs="*", default=[0.25, 0.5, 1.0], help="sizes; none: errors only")
     parser.add_argument("--alpha", type=float, default=0.05, help="level (0.05)")
     parser.add_argument("--seed", type=int, default=0, help="of the simulation (0)")
+    parser.add_argument("--verdicts", action="store_true", help="every verdict on a published claim instead")
+    parser.add_argument("--kinds", nargs="*", help="with --verdicts: these kinds alone")
     parser.add_argument("--out", type=Path, default=Path("reports/calibration"), help="where to write")
     parser.set_defaults(do=_calibrate)
 
 
+def _calibrate_verdicts(options: argparse.Namespace) -> None:
+    from trajlab.analysis.claims.calibration import calibrate_verdicts
+
+    table = calibrate_verdicts(options.replicates, options.kinds, options.seed)
+    options.out.mkdir(parents=True, exist_ok=True)
+    table.to_csv(options.out / "verdicts.csv", index=False)
+    print(
+        "Share of data sets with a wrong verdict where the effect is absent, or with the right one where it is planted:"
+    )
+    print(table.to_string(index=False, float_format=lambda x: f"{x:.3f}", na_rep=""))
+    print(options.out / "verdicts.csv")
+
+
 def _calibrate(options: argparse.Namespace) -> None:
+    if options.verdicts:
+        return _calibrate_verdicts(options)
     from trajlab.analysis.figures.statistics import calibration_panels
     from trajlab.analysis.statistics.calibration import calibrate, false_positives
 
     table = calibrate(
         options.seeds,
         options.intervals,
-        replicates=options.replicates,
+        replicates=options.replicates or 2000,
         effects=options.effects,
         alpha=options.alpha,
         seed=options.seed,
     )
     options.out.mkdir(parents=True, exist_ok=True)
     table.to_csv(options.out / "calibration.csv", index=False)
-    caption = f"{options.replicates} replicates per point, seed {options.seed}; bars: 95 % Clopper–Pearson"
+    caption = f"{options.replicates or 2000} replicates per point, seed {options.seed}; bars: 95 % Clopper–Pearson"
     calibration_panels(table, caption=caption).savefig(options.out / "calibration.png", bbox_inches="tight")
-    print(f"Rejected at {options.alpha:g} where there is no effect, percent of {options.replicates}:")
+    print(f"Rejected at {options.alpha:g} where there is no effect, percent of {options.replicates or 2000}:")
     print(false_positives(table).to_string(index=False, float_format=lambda x: f"{x:.2f}"))
     print(f"{options.out / 'calibration.csv'} and calibration.png")
 

@@ -139,8 +139,8 @@ def _delta_errors(curve: pd.DataFrame) -> NDArray[np.float64]:
     return error_K
 
 
-def _paired(now: object, before: object) -> bool:
-    return now is not None and before is not None and np.size(now) == np.size(before) >= 2
+def _paired(now: Sequence[float] | None, before: Sequence[float] | None) -> bool:
+    return now is not None and before is not None and len(now) == len(before) >= 2
 
 
 def _first_run(calm_K: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:

@@ -42,7 +42,7 @@ def _gain_errors(beside: pd.DataFrame, rest: pd.DataFrame) -> NDArray[np.float64
     for curve, size in sorted(set(zip(curve_R.tolist(), sizes_R.tolist(), strict=True))):
         own = np.flatnonzero((curve_R == curve) & (sizes_R == size))
         if size >= 2:
-            gain_DW = np.stack([np.subtract(*pairs[i]) for i in own])
+            gain_DW = np.stack([a - b for a, b in (pairs[i] for i in own) if a is not None and b is not None])
             error_R[own] = window_errors(gain_DW, overlap_of(rest.iloc[own]))
     return error_R
 

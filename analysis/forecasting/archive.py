@@ -16,7 +16,7 @@ from trajlab.analysis.forecasting.gaussian import Points, regress
 from trajlab.analysis.forecasting.response import RESPONSES, SHAPES, Basis
 
 SHIPPED = Path(__file__).parent / "prior.csv"
-"""Built from 188 published runs of 9 models: `lr_schedules` (8) and the multi-power law's curves (2), see docs/forecasting.md."""
+"""Built from 206 published runs of 11 models: `lr_schedules` (9) and the multi-power law's curves (2), see docs/forecasting.md."""
 POOL = 10.0
 """How many curves' worth of evidence the archive's mean log evidence of a shape counts as **(ours)**.
 

@@ -147,6 +147,10 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         kills = torture(Path(folder), options.rounds, options.seed, options.seconds)
+    if not sum(kills.values()):
+        raise SystemExit(
+            f"no command was killed within {options.seconds:g} s, so nothing is shown; give more --seconds"
+        )
     print(f"seed {options.seed}: {sum(kills.values())} kills, {kills}; every result equal, no file left over")
 
 

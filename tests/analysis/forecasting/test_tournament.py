@@ -78,13 +78,15 @@ def test_a_refusal_ranks_as_the_last_value():
     assert ranked.set_index("law").loc["shy", "final"] == pytest.approx(0.3)
 
 
-def test_calibrated_quantiles_cover_the_families_that_they_come_from():
+def test_calibrated_quantiles_cover_and_few_families_make_them_wider():
     rng = np.random.default_rng(0)
     z = rng.normal(0, 3, 400)
-    cell = {"known": True, "ahead": False, "bucket": 2}
-    table = calibrate(pd.DataFrame({"z": z, "family": rng.integers(0, 10, 400).astype(str), **cell})).table.iloc[0]
-    covered = ((z > table["q05"]) & (z < table["q95"])).mean()
-    assert 0.87 < covered < 0.95
+    covered = []
+    for families in (200, 10):
+        cell = {"known": True, "ahead": False, "bucket": 2, "family": rng.integers(0, families, 400).astype(str)}
+        table = calibrate(pd.DataFrame({"z": z, **cell})).table.iloc[0]
+        covered.append(((z > table["q05"]) & (z < table["q95"])).mean())
+    assert 0.87 < covered[0] < 0.95 < covered[1]
 
 
 def test_a_file_that_can_not_enter_is_named(curves, tmp_path):
