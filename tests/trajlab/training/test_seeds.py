@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trajlab.__main__ import command_line
 from trajlab.analysis import load_runs
+from trajlab.command_line import command_line
 from trajlab.errors import UserError
 
 
