@@ -28,9 +28,9 @@ def rise_and_fall(nll_MC: NDArray[np.floating], selected_M: NDArray[np.bool_], s
     Matches are tokens that were not selected, nearest in loss at the start. A group rises and falls where the means of all
     three are over 0: a loss that only falls has no rise, and one that rises as all others do has no rise of its own.
     """
-    nll_MC = nll_MC.astype(float)
-    match = matched_in_level(nll_MC[:, start], selected_M)
-    rise_M, fall_M = nll_MC[:, turn] - nll_MC[:, start], nll_MC[:, turn] - nll_MC[:, -1]
+    loss_MC = np.asarray(nll_MC, dtype=np.float64)
+    match = matched_in_level(loss_MC[:, start], selected_M)
+    rise_M, fall_M = loss_MC[:, turn] - loss_MC[:, start], loss_MC[:, turn] - loss_MC[:, -1]
     own = rise_M[selected_M]
     return pd.DataFrame({"rise": own, "fall": fall_M[selected_M], "rise_beyond": own - rise_M[match]})
 
