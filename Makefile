@@ -3,14 +3,17 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUNS ?= runs
+KILL_ROUNDS ?= 70
+KILL_SEED ?= 0
 REPORTS ?= reports
 
-.PHONY: help env demo figures test lint types unit bench clean
+.PHONY: help env demo figures test lint types unit bench torture clean
 
 help:
 	@echo "make demo      six seeds of the small budget study on the embedded corpus, then its figures"
 	@echo "make figures   the report of every experiment below RUNS=$(RUNS)"
 	@echo "make test      lint, types, tests"
+	@echo "make torture   kills every task at random moments and compares the results (KILL_ROUNDS=$(KILL_ROUNDS), KILL_SEED=$(KILL_SEED))"
 	@echo "make bench     training speed beside the machine's matrix-multiply rate and a compiled transformers model"
 
 env: $(VENV)/.ready
@@ -29,6 +32,9 @@ figures: env
 	@for experiment in $(RUNS)/*/; do \
 	    $(BIN)/python -m analysis report $$experiment --out $(REPORTS)/$$(basename $$experiment) || exit 1; \
 	done
+
+torture: env
+	$(BIN)/python -m tests.torture.kills --rounds $(KILL_ROUNDS) --seed $(KILL_SEED) --seconds 3600
 
 test: lint types unit
 

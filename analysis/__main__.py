@@ -1,6 +1,7 @@
 """``python -m analysis``: reports over stored runs. ``python -m analysis --help`` lists the commands."""
 
 import argparse
+import shlex
 import sys
 import warnings
 from pathlib import Path
@@ -8,17 +9,17 @@ from pathlib import Path
 from trajlab.analysis.forecasting.command import add_contest, add_register
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """The command line. A mistake ends with one message and exit code 1."""
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis", description="Tables, figures and reports from stored runs."
-    )
+def main(arguments: list[str] | None = None, program: str = "python -m analysis") -> None:
+    """The command line. A mistake ends with one message and exit code 1; ``program`` is how it was called."""
+    parser = argparse.ArgumentParser(prog=program, description="Tables, figures and reports from stored runs.")
     commands = parser.add_subparsers(dest="command", required=True)
     _add_report(commands)
     _add_calibrate(commands)
     add_contest(commands)
     add_register(commands)
-    options = parser.parse_args(arguments)
+    typed = sys.argv[1:] if arguments is None else arguments
+    options = parser.parse_args(typed)
+    options.as_typed = f"{program} {shlex.join(typed)}"
     try:
         options.do(options)
     except (FileNotFoundError, ValueError) as e:
@@ -44,8 +45,11 @@ def _report(options: argparse.Namespace) -> None:
         runs = load_runs(options.runs)
     for problem in runs.problems:
         print(f"analysis: left out: {problem}", file=sys.stderr)
-    page = write_report(runs, out, f"Training trajectories: {options.runs.name}")
-    print(f"{page} (and report.md, {len(list(out.glob('*.png')))} figures)")
+    title = f"Training trajectories: {options.runs.resolve().name}"
+    page = write_report(runs, out, title, command=options.as_typed)
+    print(
+        f"{page} (report.md and figures/ beside it; the page needs neither)\nto see it: xdg-open {shlex.quote(str(page))}"
+    )
 
 
 def _add_calibrate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

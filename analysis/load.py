@@ -3,10 +3,11 @@
 `load_runs` takes a run's folder, an experiment's, or any folder above. What the tables hold stands in docs/tables.md.
 """
 
+import difflib
 import json
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ SHOWN = 5
 """Unfinished runs that a warning names."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Runs:
     """The stored runs of a folder. A table that no run has is an empty frame."""
 
@@ -31,6 +32,8 @@ class Runs:
     """One a run: status, configuration, data, parameters, versions; with ``folder``."""
     problems: list[str] = field(default_factory=list)
     """A sentence for each run that lies there too and can't be read."""
+    diverged: list[str] = field(default_factory=list)
+    """``experiment/run`` of the runs that diverged and are left out of tables and manifests."""
 
     def table(self, name: str) -> pd.DataFrame:
         """A table by name, plug-ins' ones too."""
@@ -62,7 +65,12 @@ class Runs:
         return self.table("tasks")
 
     def select(self, **values: Any) -> "Runs":
-        """The runs whose rows hold these values, e.g. ``variant="raw"``; tables without the column stay whole."""
+        """The runs whose rows hold these values, e.g. ``variant="raw"``; tables without the column stay whole.
+
+        Raises ValueError for a column that no table and no manifest has, and for values that select nothing.
+        """
+        for column, value in values.items():
+            self._refuse_unknown(column, value)
         tables = dict(self.tables)
         for name, frame in tables.items():
             for column, value in values.items():
@@ -70,17 +78,92 @@ class Runs:
                     frame = frame[frame[column] == value]
             tables[name] = frame.reset_index(drop=True)
         manifests = [m for m in self.manifests if all(m.get(k, v) == v for k, v in values.items())]
+        return Runs(tables, manifests, self.problems, self.diverged)
+
+    def _refuse_unknown(self, column: str, value: object) -> None:
+        holders = [f[column] for f in self.tables.values() if column in f]
+        told = [m[column] for m in self.manifests if column in m]
+        if not holders and not told:
+            names = sorted({str(c) for f in self.tables.values() for c in f} | {"experiment", "run", "seed", "status"})
+            close = difflib.get_close_matches(column, names, 3)
+            hint = f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(names)}"
+            raise ValueError(f"select({column}=…): no table has a column {column}; {hint}")
+        if not any((h == value).any() for h in holders) and value not in told:
+            present = {repr(v) for h in holders for v in h.dropna().unique()[:20]} | {repr(v) for v in told}
+            raise ValueError(f"select({column}={value!r}) selects nothing; there are {', '.join(sorted(present)[:20])}")
+
+    def without(self, runs: Collection[tuple[str, str]]) -> "Runs":
+        """All but these runs, each named by its experiment and its run."""
+        gone = set(runs)
+        tables = {
+            name: f[[key not in gone for key in zip(f["experiment"], f["run"], strict=True)]].reset_index(drop=True)
+            if {"experiment", "run"} <= set(f)
+            else f
+            for name, f in self.tables.items()
+        }
+        manifests = [m for m in self.manifests if (m.get("experiment"), m.get("run")) not in gone]
         return Runs(tables, manifests, self.problems)
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """A row per run: experiment, run, status, intervals, tokens, lowest and final loss of the raw weights."""
+        told = pd.DataFrame([{k: m.get(k) for k in ("experiment", "run", "seed", "status")} for m in self.manifests])
+        if told.empty or not {"variant", "split", "loss", "tokens"} <= set(self.intervals):
+            return told
+        raw = self.intervals[self.intervals["variant"] == "raw"]
+        raw = raw[raw["split"] == ("valid" if (raw["split"] == "valid").any() else raw["split"].min())]
+        by = raw.sort_values("tokens").groupby(["experiment", "run"])
+        curves = by.agg(
+            intervals=("interval", "nunique"),
+            tokens=("tokens", "max"),
+            lowest_loss=("loss", "min"),
+            final_loss=("loss", "last"),
+        )
+        return told.merge(curves.reset_index(), on=["experiment", "run"], how="left")
+
+    @property
+    def conditions(self) -> pd.DataFrame:
+        """A row per condition: experiment, whatever was swept as columns of its own, seeds, mean lowest and final loss."""
+        rows = self.summary
+        if rows.empty:
+            return rows
+        swept = pd.DataFrame([swept_values(run) for run in rows["run"]], index=rows.index)
+        keys = ["experiment", *swept.columns]
+        by = pd.concat([rows, swept], axis=1).groupby(keys, dropna=False, sort=False)
+        means = [c for c in ("lowest_loss", "final_loss") if c in rows]
+        return pd.concat([by.size().rename("seeds"), by[means].mean()], axis=1).reset_index()
+
+    @property
+    def configs(self) -> pd.DataFrame:
+        """A row per run: its whole configuration, a column for each key (``optimizer.lr``)."""
+        flat = [
+            pd.json_normalize(m.get("config") or {}).assign(experiment=m.get("experiment"), run=m.get("run"))
+            for m in self.manifests
+        ]
+        if not flat:
+            return pd.DataFrame()
+        frame = pd.concat(flat, ignore_index=True)
+        return frame[["experiment", "run", *(c for c in frame if c not in ("experiment", "run"))]]
+
+    def __repr__(self) -> str:
+        shown = self.summary.to_string(index=False, max_rows=20, float_format="{:.4f}".format) if self.manifests else ""
+        tables = ", ".join(f"{name} ({len(f):,})" for name, f in self.tables.items())
+        return "\n".join(line for line in (self.caption, shown, f"tables: {tables or 'none'}", *self.problems) if line)
 
     @property
     def caption(self) -> str:
         """The data behind the runs and how many there are, for figures and reports."""
         sources = sorted(
-            {m["data"]["source"] + f" [{m['data']['fingerprint'][:8]}]" for m in self.manifests if "data" in m}
+            {
+                f"{m['data'].get('source')} [{str(m['data'].get('fingerprint'))[:8]}]"
+                for m in self.manifests
+                if m.get("data")
+            }
         )
         count = f"{len(self.manifests)} run{'s' if len(self.manifests) != 1 else ''}"
         going = f", {len(self.unfinished)} not finished" if self.unfinished else ""
-        return f"{', '.join(sources) or 'unknown data'} · {count}{going}"
+        without = f" · left out, since diverged: {', '.join(self.diverged)}" if self.diverged else ""
+        return f"{', '.join(sources) or 'unknown data'} · {count}{going}{without}"
 
     @property
     def unfinished(self) -> list[str]:
@@ -89,13 +172,14 @@ class Runs:
 
     def entropy_floor(self, split: str) -> float | None:
         """Nats per token that no model can beat, where all runs know the same one."""
-        floors = {m.get("data", {}).get("entropy_floor", {}).get(split) for m in self.manifests}
+        floors = {((m.get("data") or {}).get("entropy_floor") or {}).get(split) for m in self.manifests}
         return floors.pop() if len(floors) == 1 else None
 
 
-def load_runs(path: Path | str, *, finished_only: bool = False) -> Runs:
+def load_runs(path: Path | str, *, finished_only: bool = False, diverged: bool = False) -> Runs:
     """All runs at or below ``path`` that can be read; a warning, and a line in `Runs.problems`, names each that can't.
 
+    Runs that diverged are left out and named in `Runs.diverged`, unless ``diverged``: a mean over them means nothing.
     Unfinished runs are among them, unless ``finished_only``, with a warning that names them.
 
     A run can't be read where its manifest is broken or of a format that this version doesn't know, and where a part of a
@@ -103,11 +187,14 @@ def load_runs(path: Path | str, *, finished_only: bool = False) -> Runs:
     at all, ValueError where none can be read, and where runs of one experiment were trained on different data: their curves
     must not be pooled.
     """
-    manifests, tables, problems = [], [], []
+    manifests, tables, problems, lost = [], [], [], []
     for file in _manifest_files(Path(path)):
         try:
             manifest = _manifest(file)
             if finished_only and manifest.get("status", "finished") != "finished":
+                continue
+            if manifest.get("status") == "diverged" and not diverged:
+                lost.append(f"{manifest['experiment']}/{manifest['run']}")
                 continue
             parts = _tables(file.parent)
         except ValueError as e:
@@ -117,6 +204,10 @@ def load_runs(path: Path | str, *, finished_only: bool = False) -> Runs:
         manifests.append(manifest)
         tables.append(parts)
     if not manifests:
+        if lost:
+            raise FileNotFoundError(
+                f"{path}: every run stored here has diverged; load_runs(…, diverged=True) reads them"
+            )
         if problems:
             raise ValueError("\n".join(problems))
         raise FileNotFoundError(f"{path}: no run is stored here; a run's folder holds a manifest.json")
@@ -125,7 +216,7 @@ def load_runs(path: Path | str, *, finished_only: bool = False) -> Runs:
     frames = {name: _frame(name, [p for parts in tables for p in parts.get(name, [])]) for name in names}
     if "intervals" in frames:
         frames["intervals"] = _with_overlap(frames["intervals"], manifests)
-    runs = Runs(frames, manifests, problems)
+    runs = Runs(frames, manifests, problems, lost)
     _warn_of_unfinished(runs)
     return runs
 
@@ -175,8 +266,8 @@ def _manifest(path: Path) -> dict[str, Any]:
     return {**manifest, "folder": str(path.parent)}
 
 
-IDENTIFYING = ("experiment", "run", "variant", "split")
-"""Without those of these columns that a table has, nobody knows whose its rows are."""
+WHOSE, WHICH = ("experiment", "run"), ("variant", "split")
+"""Without these columns nobody knows whose rows a part holds; losses also need which weights on which split."""
 PART = re.compile(r"part-\d{5,}(\..+)?\.parquet")
 """The parts of a table, as `trajlab.store.layout` names them; whatever else lies in a table's folder is nobody's."""
 
@@ -201,7 +292,8 @@ def _part(table: str, path: Path) -> pa.Table:
         rows = as_expected(table, pq.read_table(path, partitioning=None))
     except (ValueError, OSError) as e:
         raise ValueError(f"{path}: {str(e).splitlines()[0]}") from e
-    needed = [column for column in IDENTIFYING if column in COLUMNS.get(table, {})]
+    known = COLUMNS.get(table, {})
+    needed: tuple[str, ...] = () if not known else WHOSE + WHICH if "variant" in known else WHOSE
     if absent := [column for column in needed if column not in rows.column_names]:
         raise ValueError(f"{path}: it lacks the column {absent[0]}; restore it, or remove the run's folder")
     return rows
@@ -220,6 +312,19 @@ def _refuse_mixed_data(manifests: list[dict[str, Any]]) -> None:
                 f"({a.get('source')} [{a.get('fingerprint')}], {b.get('source')} [{b.get('fingerprint')}]) and can't be "
                 "pooled; analyse them apart, or run one again with overwrite=true"
             )
+
+
+def swept_values(run: str) -> dict[str, str | float]:
+    """What a run's name says was swept beside the seed: ``seed=3,optimizer.lr=0.1`` → ``{"optimizer.lr": 0.1}``."""
+    pairs = (p.partition("=") for p in run.split(",") if "=" in p)
+    return {key: _value(text) for key, _, text in pairs if key != "seed"}
+
+
+def _value(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def without_seed(run: str) -> str:

@@ -1,6 +1,7 @@
 """Loss, speed and the state of training at every interval. Shapes: B windows, T positions, W windows of the split."""
 
 import time
+from math import isfinite, nan
 from typing import Any
 
 import lightning as L
@@ -60,7 +61,7 @@ class NllSums(Metric):
 class IntervalTelemetry(RunCallback):
     """The consumer that fills table `intervals` (methods.md §1), with the state of training beside the losses.
 
-    Losses in nats per token; ``train_loss`` is the mean over the interval's steps; ``seconds_train`` is the time of these
+    Losses in nats per token; ``train_loss`` is the mean over the interval's steps (those whose loss is finite); ``seconds_train`` is the time of these
     steps, without evaluation and storing. The columns of training are null at initialisation, and in a series of
     published checkpoints, where nothing is trained. The newest numbers go to `RunContext.latest`.
     """
@@ -87,15 +88,17 @@ class IntervalTelemetry(RunCallback):
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         """Count the step; sum up when an interval ends."""
         module = training_module(pl_module)
-        self._train["loss_sum"] += float(module.train_loss)
         self._train["steps"] += 1
+        if isfinite(module.train_loss):  # a step without a loss changed no weight and has no part in the mean
+            self._train["loss_sum"] += float(module.train_loss)
+            self._train["losses"] += 1
         if self.run.due(trainer.global_step) is not None:
             self._close_training(module)
 
     def _close_training(self, module: TrainingModule) -> None:
-        steps, seconds = self._train["steps"], self._seconds()
+        steps, losses, seconds = self._train["steps"], self._train["losses"], self._seconds()
         self.run.latest.training = {
-            "train_loss": self._train["loss_sum"] / steps,
+            "train_loss": self._train["loss_sum"] / losses if losses else nan,
             "grad_norm": float(module.grad_norm),
             "lr": float(module.lr),
             "seconds_train": seconds,
@@ -155,7 +158,8 @@ class IntervalTelemetry(RunCallback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with it."""
-        self._train = dict(state_dict["train"])
+        stored = state_dict["train"]
+        self._train = {**stored, "losses": stored.get("losses", stored["steps"])}  # older checkpoints count steps alone
 
 
-NOTHING_TRAINED: dict[str, float] = {"loss_sum": 0.0, "steps": 0, "seconds": 0.0}
+NOTHING_TRAINED: dict[str, float] = {"loss_sum": 0.0, "losses": 0, "steps": 0, "seconds": 0.0}

@@ -5,13 +5,15 @@ from typing import Any
 import lightning as L
 import torch
 
+from trajlab import interruption
 from trajlab.checkpoints.resume import not_plain_state
 from trajlab.errors import UserError
 from trajlab.evaluation.context import RunCallback
 
 
 class RunCheckpoint(RunCallback):
-    """Saves ``checkpoints/last.ckpt`` at every due mark, after all other callbacks have written their rows.
+    """Saves ``checkpoints/last.ckpt`` at every due mark, after all other callbacks have written their rows, and where a
+    signal asks the run to stop.
 
     It must stand last among the callbacks (its ``order`` sees to it): a checkpoint promises that everything up to
     its interval is in the store.
@@ -20,6 +22,8 @@ class RunCheckpoint(RunCallback):
     order = 100
 
     def __init__(self, every_steps: int | None = None) -> None:
+        if every_steps is not None and every_steps < 1:
+            raise ValueError(f"every_steps={every_steps} must be at least 1, or null")
         self.every_steps = every_steps
         """Save also after every n-th step, for intervals of hours."""
         self._generator_state: torch.Tensor | None = None
@@ -32,8 +36,10 @@ class RunCheckpoint(RunCallback):
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Save if it is time."""
         step = trainer.global_step
-        if self.run.due(step) is not None or (self.every_steps and step % self.every_steps == 0):
+        regular = self.run.due(step) is not None or (self.every_steps and step % self.every_steps == 0)
+        if regular or interruption.asked():
             self.run.store.save_checkpoint(lambda path: trainer.save_checkpoint(path))
+            self.run.latest.saved_step = step
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Refuse a state that a resumed run could only read by running code."""

@@ -1,13 +1,16 @@
 """Loss, gradient norm, rate and time of every optimizer step."""
 
 import time
+from bisect import bisect_left
 from typing import Any
 
 import lightning as L
 import pyarrow as pa
 
 from trajlab.evaluation.context import RunCallback, training_module
+from trajlab.protocols import Interval
 from trajlab.store.tables import STEPS
+from trajlab.training.stopping import Diverged
 
 
 class StepTelemetry(RunCallback):
@@ -35,9 +38,18 @@ class StepTelemetry(RunCallback):
             }
         )
         if (interval := self.run.due(step)) is not None:
-            if trainer.is_global_zero:
-                self.run.store.write("steps", interval, pa.Table.from_pylist(self._rows, schema=STEPS.rows))
-            self._rows = []
+            self._write(trainer, interval)
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Hand over the rows of an interval that a diverged run will never end."""
+        if isinstance(exception, Diverged) and self._rows:
+            coming = bisect_left(self.run.schedule.steps, trainer.global_step)
+            self._write(trainer, self.run.interval(coming, trainer.global_step))
+
+    def _write(self, trainer: L.Trainer, interval: Interval) -> None:
+        if trainer.is_global_zero:
+            self.run.store.write("steps", interval, pa.Table.from_pylist(self._rows, schema=STEPS.rows))
+        self._rows = []
 
     def state_dict(self) -> dict[str, Any]:
         """The rows of an interval that is not over."""

@@ -1,5 +1,8 @@
 """The one exception for a user's mistakes: a message that names the key, the value and the remedy."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 from hydra.errors import CompactHydraException
 
 
@@ -21,3 +24,9 @@ class ConfigProblems(UserError):
 
     def __reduce__(self) -> tuple[type, tuple[list[str]]]:
         return type(self), (self.problems,)
+
+
+def did_you_mean(written: str, possible: Iterable[str]) -> str:
+    """ ", did you mean x?", or nothing where nothing is like it."""
+    close = get_close_matches(written, list(possible), n=1)
+    return f", did you mean {close[0]}?" if close else ""

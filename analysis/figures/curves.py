@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from trajlab.analysis.conditions import refuse_several, with_condition
-from trajlab.analysis.figures.style import PALETTE, human_count, legend, new_figure, token_axis
+from trajlab.analysis.figures.style import PALETTE, beside, human_count, new_figure, plain_log, token_axis
 from trajlab.analysis.statistics.intervals import t_interval
 
 LABELS = {
@@ -49,11 +49,15 @@ def interval_curves(
     groups = shown.groupby(["variant", "split", "condition"])
     for colour, ((variant, split, condition), group) in zip(_colours(), groups, strict=False):
         seed_band(ax, group, value, colour, ", ".join(w for w in (split, variant, condition) if w))
-    if floor is not None and value == "loss":
+    if floor is not None and value == "loss" and floor < shown[value].min() - 0.25 * np.ptp(shown[value]):
+        ax.plot([], [], " ", label=f"entropy floor {floor:.3f}, below")  # drawn, it would squeeze the curves
+    elif floor is not None and value == "loss":
         ax.axhline(floor, color="0.3", linestyle="--", linewidth=1, label=f"entropy floor {floor:.3f}")
     ax.set_ylabel(LABELS.get(value, value))
+    if value == "ppl":
+        plain_log(ax, "y")
     token_axis(ax)
-    legend(ax)
+    beside(ax)
     return figure
 
 
@@ -73,10 +77,30 @@ def position_curves(positions: pd.DataFrame, *, caption: str = "", shown: int = 
         at = frame[frame["interval"] == mark].groupby("position")[["nll_sum", "count"]].sum()
         tokens = frame.loc[frame["interval"] == mark, "tokens"].iloc[0]
         ax.plot(at.index, at["nll_sum"] / at["count"], color=colour, linewidth=1, label=human_count(tokens))
-    ax.set_xscale("log")
+    plain_log(ax)
     ax.set_xlabel("position in the context")
     ax.set_ylabel(LABELS["loss"])
-    legend(ax, title="tokens seen", loc="upper right")
+    beside(ax, title="tokens seen")
+    return figure
+
+
+def position_map(positions: pd.DataFrame, *, caption: str = "", split: str | None = None) -> Figure:
+    """Loss over tokens × position, raw weights, means over runs: a row per position, a column per interval after the first.
+
+    Initialisation is left out: its loss is the same everywhere and would take half of the colours.
+    """
+    split = split or str(positions["split"].iloc[0])
+    frame = positions[(positions["split"] == split) & (positions["variant"] == "raw") & (positions["tokens"] > 0)]
+    sums = frame.groupby(["position", "tokens"])[["nll_sum", "count"]].sum()
+    loss = (sums["nll_sum"] / sums["count"]).unstack("tokens")  # noqa: PD010
+    figure, (ax,) = new_figure(f"Loss over tokens and position ({split})", caption)
+    top = float(np.nanquantile(loss.to_numpy(), 0.98))
+    shown = ax.pcolormesh(loss.columns, loss.index, loss, cmap="cividis", vmax=top, shading="nearest", rasterized=True)
+    figure.colorbar(shown, ax=ax, label=LABELS["loss"], extend="max")
+    plain_log(ax, "y")
+    ax.grid(visible=False)
+    ax.set_ylabel("position in the context")
+    token_axis(ax)
     return figure
 
 
@@ -87,4 +111,4 @@ def _colours() -> list[str]:
 def _shades(n: int) -> list[tuple[float, float, float, float]]:
     from matplotlib import colormaps
 
-    return [tuple(c) for c in colormaps["viridis"](np.linspace(0, 0.9, n))]
+    return [tuple(c) for c in colormaps["viridis"](np.linspace(0.2, 0.85, n))]

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import SymmetricalLogLocator
 
-from trajlab.analysis.figures.style import PALETTE, human_count, legend, new_figure, token_axis
+from trajlab.analysis.figures.style import PALETTE, beside, human_count, legend, new_figure, token_axis
 
 
 def contrast_intervals(contrasts: pd.DataFrame, *, caption: str = "", title: str = "Planned contrasts") -> Figure:
@@ -26,25 +28,51 @@ def contrast_intervals(contrasts: pd.DataFrame, *, caption: str = "", title: str
     ax.axvline(0, color="0.3", linewidth=0.8)
     ax.set_yticks(places, [f"{a} → {b}" for a, b in zip(contrasts["a"], contrasts["b"], strict=True)])
     ax.set_xlabel("change of loss (nats)")
-    legend(ax, loc="lower left")
+    _to_most(ax, contrasts)
+    beside(ax)
     return figure
+
+
+def _to_most(ax: Axes, contrasts: pd.DataFrame) -> None:
+    """Where a few large differences would squash all others, the axis is linear for most and logarithmic beyond."""
+    reach = contrasts[["ci_low", "ci_high"]].abs().max(axis=1)
+    usual = float(reach.quantile(0.75))
+    if usual > 0 and reach.max() > 5 * usual:
+        ax.set_xscale("symlog", linthresh=usual)
+        ax.xaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=usual))
+        ax.xaxis.set_major_formatter(lambda x, _: human_count(x))
+        ax.set_xlabel(f"change of loss (nats; logarithmic beyond ±{human_count(usual)})")
 
 
 def price_of_loss(returns: pd.DataFrame, best_tokens: float, *, caption: str = "") -> Figure:
     """What a million tokens bought at each interval, and the loss bought in all; the best interval as a line."""
     figure, axes = new_figure("What the tokens bought", caption, columns=2, height=3.2)
     bought = returns.dropna(subset=["per_million_tokens"])
-    colours = [PALETTE[2] if b > 0 else PALETTE[1] for b in bought["per_million_tokens"]]
-    width = np.diff(returns["tokens"]).min() * 0.85
-    axes[0].bar(bought["tokens"], bought["per_million_tokens"], width=width, color=colours)
+    width_K = np.diff(returns["tokens"], prepend=np.nan)[returns["per_million_tokens"].notna()]
+    middle = bought["tokens"] - width_K / 2  # a bar covers the interval that it is the price of
+    for chosen, colour, hatch in (
+        (bought["per_million_tokens"] > 0, PALETTE[0], ""),
+        (bought["per_million_tokens"] <= 0, PALETTE[1], "///"),
+    ):
+        axes[0].bar(
+            middle[chosen],
+            bought["per_million_tokens"][chosen],
+            width=0.9 * width_K[chosen],
+            color=colour,
+            hatch=hatch,
+            edgecolor="white",
+            linewidth=0,
+        )
+    axes[0].axhline(0, color="0.3", linewidth=0.8)
     axes[0].set_yscale("symlog", linthresh=0.1)
-    axes[0].set_ylabel("loss removed per million tokens (nats)")
+    axes[0].yaxis.set_major_formatter(lambda x, _: human_count(x))
+    axes[0].set_ylabel("nats per million tokens")
     axes[1].plot(returns["tokens"], returns["bought_total"], color=PALETTE[0], linewidth=2)
     axes[1].set_ylabel("loss removed since the start (nats)")
     for ax in axes:
         ax.axvline(best_tokens, color="0.3", linestyle="--", linewidth=1, label=f"best: {human_count(best_tokens)}")
         token_axis(ax)
-        legend(ax)
+    legend(axes[1], loc="lower right")
     return figure
 
 

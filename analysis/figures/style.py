@@ -7,12 +7,18 @@ from collections.abc import Sequence
 from io import BytesIO
 
 import matplotlib as mpl
+import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
-PALETTE = ("#0b6fa4", "#d1495b", "#2e8b57", "#b8860b", "#6a4c93", "#3d3d3d", "#e07a2f", "#4aa3a2")
-"""Colours in the order in which series appear; distinguishable in greyscale and for colour-blind readers by pairs."""
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f6000", "#4d4d4d")
+"""Colours in the order in which series appear: Okabe & Ito's (2008), which colour-blind readers tell apart; its yellow, too
+pale for a line on white, is replaced by a dark brown, and its black by a grey that also shows on a dark page."""
+
+DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.5, 1.5)))
+"""Line styles in the same order, so that colour is never the only difference."""
 
 RC = {
     "figure.dpi": 150,
@@ -28,6 +34,7 @@ RC = {
     "legend.frameon": False,
     "font.size": 9,
     "axes.prop_cycle": cycler(color=PALETTE),
+    "font.family": ["sans-serif"],
 }
 
 
@@ -62,6 +69,17 @@ def token_axis(ax: Axes) -> None:
     ax.xaxis.set_major_formatter(lambda x, _: human_count(x))
 
 
+def plain_log(ax: Axes, axis: str = "x") -> None:
+    """A logarithmic axis with plain numbers at 1, 2 and 5 of each decade (1 and powers of ten over many decades)."""
+    (ax.set_xscale if axis == "x" else ax.set_yscale)("log")
+    chosen = ax.xaxis if axis == "x" else ax.yaxis
+    low, high = sorted(abs(v) for v in chosen.get_data_interval())
+    decades = np.log10(high / low) if low > 0 and np.isfinite(high) else 1.0
+    chosen.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 3 else (1,), numticks=12))
+    chosen.set_major_formatter(lambda x, _: human_count(x))
+    chosen.set_minor_formatter(NullFormatter())
+
+
 def human_count(x: float) -> str:
     """12_500_000 → 12.5M."""
     for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
@@ -73,3 +91,8 @@ def human_count(x: float) -> str:
 def legend(ax: Axes, **options: object) -> None:
     """A legend without a frame, where it hides least."""
     ax.legend(frameon=False, fontsize=7, title_fontsize=7, **options)  # type: ignore[arg-type]
+
+
+def beside(ax: Axes, **options: object) -> None:
+    """A legend to the right of the axes, where it can't lie on a line."""
+    legend(ax, loc="upper left", bbox_to_anchor=(1.0, 1.0), **options)

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from trajlab.analysis.figures.style import PALETTE, human_count, legend, new_figure, token_axis
+from trajlab.analysis.figures.style import PALETTE, beside, human_count, legend, new_figure, plain_log, token_axis
 from trajlab.analysis.position_law import PositionLaw
 from trajlab.analysis.temporal_law import Forecast, TemporalLaw
 
@@ -22,10 +22,10 @@ def fitted_positions(law: PositionLaw, tokens_K: np.ndarray, *, caption: str = "
         flag = "" if law.flag_K[k] == "ok" else f" ({law.flag_K[k]})"
         ax.plot(law.positions_P, law.loss_KP[k], ".", color=shade, markersize=2.5)
         ax.plot(law.positions_P, predicted_KP[k], color=shade, linewidth=1, label=human_count(tokens_K[k]) + flag)
-    ax.set_xscale("log")
+    plain_log(ax)
     ax.set_xlabel("position in the context")
     ax.set_ylabel("loss (nats per token)")
-    legend(ax, title="tokens seen")
+    beside(ax, title="tokens seen")
     return figure
 
 

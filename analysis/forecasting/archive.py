@@ -32,7 +32,7 @@ class Prior:
     """Means and spreads of A and B, and the weight of each shape."""
 
     table: pd.DataFrame
-    """shape: alpha, tau, beta, gamma, log_weight, a_mean, a_sd, b_log (at peak rate 1e-3), b_slope, b_log_sd."""
+    """shape: alpha, tau, beta, kappa, log_weight, a_mean, a_sd, b_log (at peak rate 1e-3), b_slope, b_log_sd."""
 
     @classmethod
     def shipped(cls) -> "Prior":
@@ -44,7 +44,7 @@ class Prior:
         """A table written by `Prior.write`. Raises ValueError where it is for another grid of shapes."""
         table = pd.read_csv(path)
         expected = np.array([(alpha, *RESPONSES[r]) for alpha, r in SHAPES])
-        given = table[["alpha", "tau", "beta", "gamma"]].to_numpy()
+        given = table[["alpha", "tau", "beta", "kappa"]].to_numpy()
         if given.shape != expected.shape or not np.allclose(given, expected):
             raise ValueError(
                 f"{path}: the shapes are not this version's; rebuild it (analysis contest CURVES --rebuild)"
@@ -122,7 +122,7 @@ def _shape_row(g: int, fits: Sequence[ArchivedFit], weight_C: np.ndarray) -> dic
     b_C = np.array([f.coefficients_G3[g, 2] for f in fits])
     a_mean = float(weight_C @ a_C)
     falls_C = np.array([f.fall > 0.5 for f in fits]) & (b_C > 0.02)
-    row = dict(zip(("tau", "beta", "gamma"), RESPONSES[response], strict=True))
+    row = dict(zip(("tau", "beta", "kappa"), RESPONSES[response], strict=True))
     row = {"alpha": alpha, **row, "a_mean": a_mean, "a_sd": 1.5 * float(np.sqrt(weight_C @ (a_C - a_mean) ** 2)) + 0.03}
     if not falls_C.any():
         return {**row, "b_log": float(np.log(0.25)), "b_slope": SLOPE, "b_log_sd": 1.0}

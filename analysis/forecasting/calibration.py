@@ -85,14 +85,16 @@ def calibrate(scaled: pd.DataFrame) -> Calibration:
 
 
 def _quantiles(z_C: np.ndarray, families: Sequence[str]) -> dict[str, float]:
-    """Weighted quantiles, each pushed out by one effective observation as split-conformal prediction does."""
+    """Weighted quantiles, each pushed out as split-conformal prediction does for one more family.
+
+    What is exchangeable are families: a thousand curves of ten models are ten observations of how wrong the law is on another.
+    """
     weight_C = family_weights(families)
-    effective = 1 / float((weight_C**2).sum())
     order = np.argsort(z_C)
     heights = np.cumsum(weight_C[order]) - weight_C[order] / 2
     found = {}
     for level in LEVELS:
-        pushed = 0.5 + (level - 0.5) * (1 + 1 / effective)
+        pushed = 0.5 + (level - 0.5) * (1 + 1 / len(set(families)))
         found[f"q{round(100 * level):02d}"] = float(np.interp(np.clip(pushed, 0, 1), heights, z_C[order]))
     # the median forecast must lie inside its own band
     return {k: min(v, -0.05) if k in ("q05", "q25") else max(v, 0.05) for k, v in found.items()}

@@ -29,7 +29,7 @@ class Archive:
 
     fits: tuple[ArchivedFit, ...]
     scaled: pd.DataFrame
-    """curve, family, known, ahead, bucket, z."""
+    """curve, family, fraction, known, ahead, bucket, error (forecast − loss at the end, nats), z."""
 
     @classmethod
     def of(cls, curves: pd.DataFrame) -> "Archive":
@@ -87,6 +87,7 @@ def _scaled(run: Run, prior: Prior) -> Iterator[dict[str, object]]:
             except ValueError:
                 continue  # still in the warm-up
             where = found.situation
-            z = float((run.loss_R[-1] - found.loss_M[-1]) / found.spread_M[-1])
+            error = float(found.loss_M[-1] - run.loss_R[-1])
             cell = {"known": where.known, "ahead": where.ahead, "bucket": where.bucket}
-            yield {"curve": run.name, "family": run.family, **cell, "z": z}
+            scale = {"error": error, "z": -error / float(found.spread_M[-1])}
+            yield {"curve": run.name, "family": run.family, "fraction": fraction, **cell, **scale}

@@ -21,3 +21,14 @@ def stable_until(tokens_K: np.ndarray, lr_K: np.ndarray | None) -> float | None:
         return None
     highest = tokens_K[lr_K >= np.nanmax(lr_K) * (1 - 1e-6)].max()
     return float(highest) if (lr_K[tokens_K > highest] < np.nanmax(lr_K) * 0.999).any() else None
+
+
+def decays_until(tokens_K: np.ndarray, lr_K: np.ndarray) -> float | None:
+    """Tokens at which the rate first reaches its lowest value after the peak; None where it never falls."""
+    until = stable_until(tokens_K, lr_K)
+    if until is None:
+        return None
+    after_K = tokens_K > until
+    lowest = np.nanmin(lr_K[after_K])
+    reached = tokens_K[after_K & (lr_K <= lowest + 1e-6 * np.nanmax(lr_K))]
+    return float(reached.min())

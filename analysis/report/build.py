@@ -1,85 +1,98 @@
-"""The report as Markdown, HTML and PNG figures: every section that the runs support, in the order of the contents."""
+"""The report: one HTML page that needs nothing beside it, Markdown, and the figures as SVG files."""
 
-import html
-from collections.abc import Callable
+import re
 from pathlib import Path
 
-import pandas as pd
-
-from trajlab.analysis.load import Runs
+from trajlab.analysis.load import Runs, without_seed
+from trajlab.analysis.report.caveats import caveats, diverged
 from trajlab.analysis.report.contents import sections
+from trajlab.analysis.report.page import Shown, render
 from trajlab.analysis.report.section import Block, Section
+from trajlab.analysis.report.tables import markdown
 
 
-def write_report(runs: Runs, folder: Path | str, title: str) -> Path:
-    """Write report.md, report.html and the figures into ``folder``; the path of report.html."""
+def write_report(runs: Runs, folder: Path | str, title: str, *, command: str = "") -> Path:
+    """Write report.html, report.md and ``figures/*.svg`` into ``folder``; the path of report.html.
+
+    The page holds its figures itself and loads nothing. What can't be computed of these runs stands in a box in its place;
+    diverged runs, and unfinished ones beside finished ones, are named and left out of the sections. ``command`` is shown.
+    """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    parts = sections(runs)
-    for block in (b for s in parts for b in s.blocks if b.figure):
-        assert block.figure is not None
-        block.figure.savefig(folder / f"{block.name}.png", bbox_inches="tight")
-    (folder / "report.md").write_text(_render(title, runs.caption, parts, MARKDOWN))
-    (folder / "report.html").write_text(
-        _HTML_HEAD.format(title=html.escape(title)) + _render(title, runs.caption, parts, HTML)
-    )
+    shown = Shown()
+    kept = settled(runs)
+    shown_in_full = detailed(kept)
+    parts = sections(shown_in_full)
+    if left := len(kept.manifests) - len(shown_in_full.manifests):
+        parts.insert(0, _left_out(left))
+    page, figures = render(runs, kept, shown_in_full, parts, title, command, shown)
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    for figure in figures:
+        (folder / "figures" / f"{figure.name}.svg").write_text(figure.document, encoding="utf-8")
+    (folder / "report.md").write_text(_markdown(title, runs, parts), encoding="utf-8")
+    (folder / "report.html").write_text(page, encoding="utf-8")
     return folder / "report.html"
 
 
-def _render(title: str, caption: str, parts: list[Section], rules: dict[str, Callable[[Block], str]]) -> str:
-    head = [rules["title"](Block("title", title)), rules["text"](Block("text", caption))]
-    body = [rules[b.kind](b) for s in parts for b in [Block("section", s.title), *s.blocks]]
-    return "\n".join([*head, *body]) + "\n"
+def settled(runs: Runs) -> Runs:
+    """Without diverged runs, and without unfinished ones where their condition has finished ones."""
+    ended = {
+        (m.get("experiment"), without_seed(str(m.get("run")))) for m in runs.manifests if m.get("status") != "running"
+    }
+    gone = set(diverged(runs))
+    gone |= {
+        (str(m.get("experiment")), str(m.get("run")))
+        for m in runs.manifests
+        if m.get("status") == "running" and (m.get("experiment"), without_seed(str(m.get("run")))) in ended
+    }
+    return runs.without(gone) if gone else runs
 
 
-def _numbers(frame: pd.DataFrame) -> pd.DataFrame:
-    """Numbers as people read them: four significant digits, counts whole."""
-    return frame.apply(lambda column: column.map(_number))
+DETAILED = 4
+"""Conditions of an experiment that the sections go into. All are compared; the sections of a hundred would take minutes and
+nobody would read them."""
 
 
-def _number(value: object) -> str:
-    if isinstance(value, float):
-        return "–" if value != value else f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.4g}"
+def detailed(runs: Runs, most: int = DETAILED) -> Runs:
+    """Of each experiment with more conditions than ``most`` those with the lowest final losses."""
+    rows = runs.summary
+    if "final_loss" not in rows:
+        return runs
+    rows = rows[rows["seed"].notna()].assign(setting=rows["run"].map(without_seed))
+    final = rows.groupby(["experiment", "setting"])["final_loss"].mean()
+    place = final.groupby("experiment").rank(method="first")
+    gone = set(place[~(place <= most)].index)
     return (
-        "–"
-        if value is None or value is pd.NA
-        else f"{value:,}"
-        if isinstance(value, int) and abs(value) >= 10_000
-        else str(value)
+        runs.without({(r.experiment, r.run) for r in rows.itertuples() if (r.experiment, r.setting) in gone})
+        if gone
+        else runs
     )
 
 
-def _markdown_table(block: Block) -> str:
-    assert block.frame is not None
-    return f"{block.words}\n\n{_numbers(block.frame).to_markdown(index=False, disable_numparse=True)}\n"
+def _left_out(runs: int) -> Section:
+    part = Section("What is not below")
+    part.text(
+        f"All conditions are compared above. The sections below go into the {DETAILED} conditions with the lowest final loss of "
+        f"each experiment; {runs:,} runs of other conditions are not in them. For those, make a report of their own folders."
+    )
+    return part
 
 
-def _html_table(block: Block) -> str:
-    assert block.frame is not None
-    table = _numbers(block.frame).to_html(index=False, border=0)
-    return f"<figure><figcaption>{html.escape(block.words)}</figcaption>{table}</figure>"
+def _markdown(title: str, runs: Runs, parts: list[Section]) -> str:
+    lines = [f"# {_words(title)}\n", f"{_words(runs.caption)}\n"]
+    lines += [f"> {_words(p)}\n" for p in [*runs.problems, *caveats(runs)]]
+    for part in parts:
+        lines += [f"## {_words(part.title)}\n", *(_block(b) for b in part.blocks)]
+    return "\n".join(lines) + "\n"
 
 
-MARKDOWN: dict[str, Callable[[Block], str]] = {
-    "title": lambda b: f"# {b.words}\n",
-    "section": lambda b: f"## {b.words}\n",
-    "text": lambda b: f"{b.words}\n",
-    "table": _markdown_table,
-    "figure": lambda b: f"![{b.words}]({b.name}.png)\n\n{b.words}\n",
-}
-HTML: dict[str, Callable[[Block], str]] = {
-    "title": lambda b: f"<h1>{html.escape(b.words)}</h1>",
-    "section": lambda b: f"<h2>{html.escape(b.words)}</h2>",
-    "text": lambda b: f"<p>{html.escape(b.words)}</p>",
-    "table": _html_table,
-    "figure": lambda b: (
-        f'<figure><img src="{b.name}.png" alt="{html.escape(b.words)}"><figcaption>{html.escape(b.words)}</figcaption></figure>'
-    ),
-}
-_HTML_HEAD = """<!doctype html><meta charset="utf-8"><title>{title}</title><style>
-body{{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}}
-img{{max-width:100%}} figure{{margin:1.5rem 0;overflow-x:auto}} figcaption{{color:#555;font-size:.85rem}}
-table{{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums}}
-th,td{{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #ddd}} th{{border-bottom:2px solid #888}}
-</style>
-"""
+def _block(block: Block) -> str:
+    if block.frame is not None:
+        return f"{_words(block.words)}\n\n{_words(markdown(block.frame))}\n"
+    if block.figure is not None:
+        return f"![{_words(block.alt)}](figures/{block.name}.svg)\n\n{_words(block.words)}\n"
+    return {"condition": "### {}\n", "problem": "> {}\n"}.get(block.kind, "{}\n").format(_words(block.words))
+
+
+def _words(text: str) -> str:
+    """Without what Markdown would take for HTML."""
+    return re.sub(r"<(?=[A-Za-z/!?])", r"\\<", text)

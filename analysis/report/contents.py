@@ -47,9 +47,20 @@ CONTENTS: tuple[Callable[[Runs], Section | None], ...] = (
 
 def sections(runs: Runs) -> list[Section]:
     """All sections that these runs support, in order; those from outside last, by the names of their entry points."""
-    built = [section(runs) for section in CONTENTS]
+    built = [_own(section, runs) for section in CONTENTS]
     built += [_outside(name, section, runs) for name, section in plugged_in(SECTIONS, callable, "a function").items()]
     return [s for s in built if s is not None]
+
+
+def _own(section: Callable[[Runs], Section | None], runs: Runs) -> Section | None:
+    """The section, or a box in its place: a table that some program broke must not cost the rest of the report."""
+    try:
+        return section(runs)
+    except Exception as e:
+        name = section.__module__.rsplit(".", 1)[-1].replace("_", " ")
+        part = Section(name.capitalize())
+        part.problem(f"This section could not be made: {type(e).__name__}: {e}")
+        return part
 
 
 def _outside(name: str, section: Callable[[Runs], object], runs: Runs) -> Section | None:

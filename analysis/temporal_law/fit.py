@@ -36,22 +36,25 @@ def fit_temporal_law(
     lr: np.ndarray | None = None,
     *,
     n_sep: float | str | None = None,
+    n_end: float | None = None,
     forms: Mapping[str, Form] | None = None,
 ) -> TemporalLaw:
     """Fit the forms stage by stage to a0, a1 and a2, then jointly to all losses by position.
 
     ``n_sep``: tokens up to which the learning rate is stable, ``"fit"`` to search them, or None to read them off ``lr``
-    (at each checkpoint), where given. Checkpoints at 0 tokens and during warm-up (a rising ``lr``) are left out. ``forms``
+    (at each checkpoint), where given. ``n_end``: tokens at which the decay ends, where the schedule is known. Checkpoints at 0 tokens and during warm-up (a rising ``lr``) are left out. ``forms``
     replaces some of the default ones by parameter. Raises ThinEvidence where the checkpoints can't determine the law.
     """
     evidence = Evidence.of(position_law, tokens_K, lr)
     if n_sep == "fit":
         return _search_n_sep(evidence, forms)
     separation = float(n_sep) if n_sep is not None else evidence.n_sep
-    return _fit(evidence, separation, forms)
+    return _fit(evidence, separation, forms, n_end=n_end)
 
 
-def _forms(evidence: Evidence, n_sep: float | None, given: Mapping[str, Form] | None) -> dict[str, Form]:
+def _forms(
+    evidence: Evidence, n_sep: float | None, given: Mapping[str, Form] | None, n_end: float | None = None
+) -> dict[str, Form]:
     """The published form of each parameter, as far as the checkpoints can determine it.
 
     a2 has a cosine only where enough checkpoints lie on it and before it. a1 is constant where too few checkpoints tell its
@@ -61,7 +64,7 @@ def _forms(evidence: Evidence, n_sep: float | None, given: Mapping[str, Form] | 
     if n_sep is not None:
         after_K = evidence.n_K > n_sep / TOKENS_PER_N
         if after_K.sum() >= MIN_DECAYING and (~after_K).sum() >= MIN_STABLE:
-            a2 = PiecewiseCosine(n_sep / TOKENS_PER_N)
+            a2 = PiecewiseCosine(n_sep / TOKENS_PER_N, None if n_end is None else n_end / TOKENS_PER_N)
     known_K = evidence.seen_K & (evidence.stderr_3K[1] < evidence.values_3K[1])
     steady = known_K.sum() < MIN_CHECKPOINTS
     a1: Form = Constant(*a1_range(evidence.positions_P)) if steady else Hyperbolic(positive=True)
@@ -72,9 +75,13 @@ def _forms(evidence: Evidence, n_sep: float | None, given: Mapping[str, Form] | 
 
 
 def _fit(
-    evidence: Evidence, n_sep: float | None, given: Mapping[str, Form] | None, rounds: int | None = None
+    evidence: Evidence,
+    n_sep: float | None,
+    given: Mapping[str, Form] | None,
+    rounds: int | None = None,
+    n_end: float | None = None,
 ) -> TemporalLaw:
-    forms = _forms(evidence, n_sep, given)
+    forms = _forms(evidence, n_sep, given, n_end)
     stages = {p: _stage(forms[p], evidence, row) for row, p in enumerate(PARAMETERS)}
     starts = [{p: stages[p][min(i, len(stages[p]) - 1)] for p in PARAMETERS} for i in range(2)]
     theta, cost, converged = min((_joint(evidence, forms, s) for s in starts), key=lambda item: item[1])
@@ -83,14 +90,13 @@ def _fit(
         if np.abs(evidence.weights_KN - former.weights_KN).max() < 0.01 * evidence.base_KN.max():
             break
         theta, cost, converged = _joint(evidence, forms, theta)
-    jacobian, weights = _weighted_jacobian(evidence, forms, theta), evidence.weights_KN
+    weights = evidence.weights_KN
     mean = (weights * evidence.loss_KN).sum() / weights.sum()
     variation = (weights * (evidence.loss_KN - mean) ** 2).sum()
-    covariance = np.linalg.pinv(jacobian.T @ jacobian) * cost / max(weights.size - jacobian.shape[1], 1)
     return TemporalLaw(
         forms=forms,
         theta=theta,
-        covariance_QQ=covariance,
+        covariance_QQ=_covariance(evidence, forms, theta, cost),
         positions_P=evidence.positions_P,
         last_tokens=float(evidence.n_K.max() * TOKENS_PER_N),
         n_sep=n_sep,
@@ -99,6 +105,25 @@ def _fit(
         converged=converged,
         evidence=evidence,
     )
+
+
+def _covariance(e: Evidence, forms: Mapping[str, Form], theta: Mapping[str, np.ndarray], cost: float) -> np.ndarray:
+    """Of all coefficients, with a checkpoint's residuals taken as one observation.
+
+    All positions of a checkpoint share its noise, so residuals taken as independent give standard errors that are many times too
+    small. Each coefficient's is the larger of that and of the sandwich clustered by checkpoint (Liang & Zeger 1986,
+    doi:10.1093/biomet/73.1.13), which has too few clusters to be trusted where it is smaller.
+    """
+    jacobian = _weighted_jacobian(e, forms, theta)
+    q, count = jacobian.shape[1], len(e.n_K)
+    bread_QQ = np.linalg.pinv(jacobian.T @ jacobian)
+    covariance_QQ = bread_QQ * cost / max(e.weights_KN.size - q, 1)
+    residual_KN = np.sqrt(e.weights_KN) * (e.loss_KN - loss_at(forms, theta, e.n_K, e.positions_P) @ e.mixing_PN)
+    scores_KQ = np.einsum("kn,knq->kq", residual_KN, jacobian.reshape(*residual_KN.shape, q))
+    clustered_Q = np.diag(bread_QQ @ (scores_KQ.T @ scores_KQ) @ bread_QQ) * count / max(count - q, 1)
+    independent_Q = np.maximum(np.diag(covariance_QQ), 1e-300)
+    scale_Q = np.sqrt(np.maximum(clustered_Q / independent_Q, 1))
+    return covariance_QQ * np.outer(scale_Q, scale_Q)
 
 
 def _trusted(e: Evidence, forms: Mapping[str, Form], theta: Mapping[str, np.ndarray]) -> Evidence:

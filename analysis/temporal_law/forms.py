@@ -173,9 +173,12 @@ class PiecewiseCosine(Form):
     name = "piecewise_cosine"
     coefficients = ("gamma1", "gamma2", "gamma3", "gamma4", "gamma5", "gamma6", "gamma7")
 
-    def __init__(self, n_sep: float) -> None:
+    def __init__(self, n_sep: float, n_end: float | None = None) -> None:
         self.n_sep = n_sep
         """Millions of tokens up to which the rate is stable."""
+        self.n_end = n_end
+        """Millions of tokens at which the decay ends, where the schedule tells: the cosine is then half a period from n_sep to
+        there. None leaves its period to the losses, which the first part of a decay hardly tells."""
         self._before = Hyperbolic()
 
     def value(self, theta_Q: np.ndarray, n_K: np.ndarray) -> np.ndarray:
@@ -187,7 +190,8 @@ class PiecewiseCosine(Form):
         """The piece's own derivatives, 0 for the other's."""
         angle_K = theta_Q[4] * n_K + theta_Q[5]
         sine_K = -theta_Q[3] * np.sin(angle_K)
-        after_K4 = np.stack([np.cos(angle_K), n_K * sine_K, sine_K, np.ones(len(n_K))], 1)
+        free = 0.0 if self.n_end is not None else 1.0  # a period that the schedule tells is no coefficient to estimate
+        after_K4 = np.stack([np.cos(angle_K), free * n_K * sine_K, free * sine_K, np.ones(len(n_K))], 1)
         before_K1 = (n_K <= self.n_sep)[:, None]
         return np.concatenate([self._before.gradient(theta_Q[:3], n_K) * before_K1, after_K4 * ~before_K1], 1)
 
@@ -197,8 +201,9 @@ class PiecewiseCosine(Form):
         n_M, y_M, weights_M = n_K[~before_K], y_K[~before_K], weights_K[~before_K]
         heads = self._before.starts(n_K[before_K], y_K[before_K], weights_K[before_K])
         tails = []
-        for share in (1.0, 0.5, 0.25):
-            rate = np.pi * share / (n_K.max() - self.n_sep)
+        end = n_K.max() if self.n_end is None else self.n_end
+        for share in (1.0, 0.5, 0.25) if self.n_end is None else (1.0,):
+            rate = np.pi * share / (end - self.n_sep)
             cosine_M = np.cos(rate * (n_M - self.n_sep))
             (height, level), sse = _linear([cosine_M, np.ones(len(n_M))], y_M, weights_M)
             tails.append((sse, np.array([height, rate, -rate * self.n_sep, level])))
@@ -206,9 +211,16 @@ class PiecewiseCosine(Form):
         return [np.concatenate([head, tail]) for head in heads for _, tail in tails]
 
     def bounds(self, n_K: np.ndarray) -> Bounds:
-        """At most a period of the cosine over the decay."""
+        """At most a period of the cosine over the decay; half a period, from n_sep to n_end, where the schedule tells it."""
         low, high = self._before.bounds(n_K[n_K <= self.n_sep])
         fastest = 2 * np.pi / (n_K.max() - self.n_sep)
+        if self.n_end is not None:
+            rate = np.pi / (self.n_end - self.n_sep)
+            known, margin = np.array([rate, -rate * self.n_sep]), 1e-9 * rate * max(self.n_sep, 1.0)
+            return (
+                np.concatenate([low, [-np.inf], known - margin, [-np.inf]]),
+                np.concatenate([high, [np.inf], known + margin, [np.inf]]),
+            )
         return (
             np.concatenate([low, [-np.inf, 0.0, -np.inf, -np.inf]]),
             np.concatenate([high, [np.inf, fastest, np.inf, np.inf]]),

@@ -25,8 +25,7 @@ class TemporalLaw:
     theta: Mapping[str, np.ndarray]
     """Coefficients by parameter, in the forms' order; per million tokens."""
     covariance_QQ: np.ndarray
-    """Covariance of all coefficients, those of a0 first. It takes all residuals as independent, which makes it too small
-    where those of one checkpoint are correlated."""
+    """Covariance of all coefficients, those of a0 first, from residuals clustered by checkpoint."""
     positions_P: np.ndarray
     last_tokens: float
     """The last checkpoint of the fit."""

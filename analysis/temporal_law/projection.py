@@ -15,7 +15,7 @@ from trajlab.analysis.curve_laws import Law
 from trajlab.analysis.forecasting.baselines import MeanLoss, project_curve
 from trajlab.analysis.forecasting.contest import Forecast, Split
 from trajlab.analysis.forecasting.projection import LinearFit, Projection, judged, refusal
-from trajlab.analysis.forecasting.schedule import stable_until
+from trajlab.analysis.forecasting.schedule import decays_until, stable_until
 from trajlab.analysis.position_law import PositionLaw, fit_position_law
 from trajlab.analysis.temporal_law.evidence import ThinEvidence
 from trajlab.analysis.temporal_law.fit import MIN_STABLE, fit_temporal_law
@@ -94,8 +94,11 @@ def _temporal(
     rng: np.random.Generator,
 ) -> Projection:
     known_lr = lr_K is not None and lr_M is not None
+    end = None
+    if lr_K is not None and lr_M is not None:
+        end = decays_until(np.concatenate([tokens_K, tokens_M]), np.concatenate([lr_K, lr_M]))
     try:
-        law = fit_temporal_law(position_law, tokens_K, lr_K if known_lr else None, forms=forms)
+        law = fit_temporal_law(position_law, tokens_K, lr_K if known_lr else None, n_end=end, forms=forms)
     except ThinEvidence as thin:
         return refusal(NAME, len(tokens_M), str(thin))
     if lr_K is not None and lr_M is not None and "a2" not in (forms or {}):

@@ -191,3 +191,14 @@ def test_the_report_names_a_run_that_can_t_be_read(
     assert "left out: " in said.err
     assert "seed=1" in said.err
     assert [m["run"] for m in written[0].manifests] == ["seed=0"]
+
+
+def test_a_diverged_seed_is_named_and_takes_no_other_seed_with_it(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_run(tmp_path, "a", f"seed={seed}", status="diverged" if seed == 1 else "finished")
+    runs = load_runs(tmp_path)
+    assert set(runs.intervals["run"]) == {"seed=0", "seed=2"}
+    assert runs.caption.endswith("2 runs · left out, since diverged: a/seed=1")
+    assert set(load_runs(tmp_path, diverged=True).intervals["run"]) == {"seed=0", "seed=1", "seed=2"}
+    with pytest.raises(FileNotFoundError, match="every run stored here has diverged"):
+        load_runs(tmp_path / "a" / "seed=1")

@@ -1,6 +1,7 @@
 """The command line: spans, flags, and an answer to every mistake."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MICRO, ROOT, trajlab
-from trajlab.__main__ import SERIES, CommandLineError, command_line, expand_spans
+from trajlab.command_line import SERIES, CommandLineError, command_line, expand_spans
 
 
 @pytest.mark.parametrize(
@@ -172,3 +173,55 @@ def test_help_is_quick(tmp_path: Path) -> None:
     assert "experiment=tinystories_budget seed=0..5 -m" in done.stdout
     # of the processor, not of the wall clock, which a busy machine stretches; torch's import alone takes more than this
     assert after.children_user + after.children_system - before.children_user - before.children_system < 2.5
+
+
+def _stopped(arguments: list[str], number: signal.Signals, sign: str) -> tuple[int, str]:
+    """Exit code and standard error of a command that gets a signal once it has said ``sign``."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "trajlab", *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment) as process:
+        assert process.stderr is not None
+        said = ""
+        for line in process.stderr:
+            said += line
+            if sign in line:
+                process.send_signal(number)
+                break
+        rest = process.stderr.read()
+        return process.wait(60), said + rest
+
+
+def test_sigterm_saves_and_ends_the_whole_sweep_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    arguments = [
+        *MICRO,
+        f"runs_dir={tmp_path}",
+        "seed=0..1",
+        "-m",
+        "intervals.budget_tokens=64000",
+        "data.unique_tokens=null",
+    ]
+    code, said = _stopped(arguments, signal.SIGTERM, "64,000 tokens (")
+    assert code == 143
+    assert "interrupted; saved at" in said
+    assert "stopped by SIGTERM" in said
+    assert "seed=0..1 -m" in said.splitlines()[-1]
+    assert "Traceback" not in said
+    assert not (tmp_path / "tinystories_budget_small" / "seed=1").exists()
+
+
+def test_ctrl_c_while_things_are_imported_is_answered_in_words() -> None:
+    code = """
+import signal, sys
+class Signals:
+    def find_spec(self, name, *_):
+        if name == "hydra":
+            signal.raise_signal(signal.SIGINT)
+sys.argv[1:] = ["name=x"]
+sys.meta_path.insert(0, Signals())
+from trajlab.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 130
+    assert done.stderr.startswith("trajlab: stopped by SIGINT")
+    assert "Traceback" not in done.stderr

@@ -21,7 +21,7 @@ from trajlab.data import tokenizer as tokenizers
 from trajlab.data.prepare import prepare as prepare_data
 from trajlab.errors import UserError
 from trajlab.files import publish_json
-from trajlab.models.hf import HFModel, save_folder
+from trajlab.models.hf import CONSTRUCTION, HFModel, save_folder
 from trajlab.models.llama import LlamaModel
 from trajlab.models.rebuild import OWN, rebuild
 from trajlab.store.layout import MANIFEST
@@ -121,7 +121,8 @@ def export_hf(model: LlamaModel, folder: Path | str, special_token: int = 0) -> 
         tie_word_embeddings=c.tie_embeddings, rope_theta=c.rope_theta, rms_norm_eps=c.norm_eps,
         bos_token_id=special_token, eos_token_id=special_token,
     )  # fmt: skip
-    hf = LlamaForCausalLM(hf_config)
+    with CONSTRUCTION:
+        hf = LlamaForCausalLM(hf_config)
     state = {_hf_name(k): v for k, v in model.state_dict().items()}
     if c.tie_embeddings:
         state["lm_head.weight"] = state["model.embed_tokens.weight"]

@@ -35,7 +35,7 @@ def newest_usable(paths: Sequence[Path], state: Mapping[str, Tensor]) -> Resumab
     One that is passed over is named with a warning. Raises UserError where there are some and none can be used.
     """
     there = [p for p in paths if p.exists()]
-    problems = []
+    problems: list[str] = []
     for path in there:
         content, problem = _read(path)
         if content is not None and (problem := _misfit(content, state)) is None:

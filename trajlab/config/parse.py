@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from trajlab.config.build import build, build_all
-from trajlab.errors import ConfigProblems, UserError
+from trajlab.errors import ConfigProblems, UserError, did_you_mean
 
 T = TypeVar("T")
 Check = Callable[[T], Iterable[str]]
@@ -63,23 +63,65 @@ def configured(config: DictConfig, cls: type[T], *checks: Check[T]) -> Configure
 
 
 def parse(config: DictConfig, cls: type[T], *checks: Check[T]) -> T:
-    """The part of a composed config that ``cls`` describes. Raises ConfigProblems with every problem found."""
-    hints = typing.get_type_hints(cls)
-    given = [name for name in hints if name in config.keys()]  # noqa: SIM118 (a key set to ??? is not `in` the config)
-    missing = [key for key in sorted(OmegaConf.missing_keys(config)) if key.split(".")[0] in given]
-    problems = [f"{key} is not given; write {key}=…{_hint(key)}" for key in missing]
-    open_nodes = [name for name in given if hints[name] is DictConfig]
-    for name in given:
-        problems += _target_problems(config._get_node(name), name)
-    if problems:
-        raise ConfigProblems(problems)
-    values = {name: config[name] if name in open_nodes else _resolved(config, name, problems) for name in given}
-    parsed = _build(cls, values, "", problems)
+    """The part of a composed config that ``cls`` describes. Raises ConfigProblems with every problem found.
+
+    Values are judged before the targets are imported: a wrong number is answered without waiting for torch.
+    """
+    parsed = parse_values(config, cls)
+    problems = [p for name in _given(config, cls) for p in _target_problems(config._get_node(name), name)]
     if not problems:
-        problems += _refused(parsed, checks)
+        problems = _refused(parsed, checks)
     if problems:
         raise ConfigProblems(list(dict.fromkeys(problems)))
     return parsed
+
+
+def _given(config: DictConfig, cls: type) -> list[str]:
+    return [name for name in typing.get_type_hints(cls) if name in config.keys()]  # noqa: SIM118 (a key set to ??? is not `in` the config)
+
+
+def parse_values(config: DictConfig, cls: type[T]) -> T:
+    """`parse` as far as it goes without importing what the configuration names."""
+    hints = typing.get_type_hints(cls)
+    given = _given(config, cls)
+    try:
+        missing = [key for key in sorted(OmegaConf.missing_keys(config)) if key.split(".")[0] in given]
+    except OmegaConfBaseException as e:  # a reference that leads nowhere
+        raise ConfigProblems([f"{e.full_key}: {str(e).splitlines()[0]}"]) from e
+    problems = [f"{key} is not given; write {key}=…{_hint(key)}" for key in missing]
+    open_nodes = [name for name in given if hints[name] is DictConfig]
+    if problems:
+        raise ConfigProblems(problems)
+    for name in open_nodes:
+        problems += _open_problems(config._get_node(name), name)
+    values = {name: config[name] if name in open_nodes else _resolved(config, name, problems) for name in given}
+    parsed = _build(cls, values, "", problems)
+    if not problems:
+        problems += _own_problems(parsed)
+    if problems:
+        raise ConfigProblems(list(dict.fromkeys(problems)))
+    return cast(T, parsed)
+
+
+def _open_problems(node: Any, key: str) -> list[str]:
+    """Numbers of a node that names a class which no class could mean, and references that lead nowhere."""
+    if not isinstance(node, DictConfig) or node._is_none() or node._is_missing() or node._is_interpolation():
+        return []
+    try:
+        plain = OmegaConf.to_container(node, resolve=True)
+    except OmegaConfBaseException as e:
+        return [f"{key}: {str(e).splitlines()[0]}"]
+    return [
+        f"{k}={v} must be a finite number"
+        for k, v in _leaves(plain, key)
+        if isinstance(v, float) and not math.isfinite(v)
+    ]
+
+
+def _leaves(value: Any, key: str) -> Iterable[tuple[str, Any]]:
+    if isinstance(value, dict):
+        return [leaf for name, child in value.items() for leaf in _leaves(child, f"{key}.{name}")]
+    return [(key, value)]
 
 
 def refusals(attempt: Callable[[], object]) -> list[str]:
@@ -94,11 +136,7 @@ def refusals(attempt: Callable[[], object]) -> list[str]:
 
 
 def _refused(parsed: Any, checks: Iterable[Check[Any]]) -> list[str]:
-    """What the dataclasses say of themselves, then what the task says; the latter may rely on the former."""
-    problems = _own_problems(parsed)
-    for check in checks if not problems else ():
-        problems += check(parsed)
-    return problems
+    return [problem for check in checks for problem in check(parsed)]
 
 
 def _own_problems(value: Any) -> list[str]:
@@ -129,7 +167,9 @@ def _build(cls: type, values: dict[str, Any], prefix: str, problems: list[str]) 
     hints = typing.get_type_hints(cls)
     known = {f.name: f for f in fields(cls)}
     problems += [
-        f"{prefix}{key} is not a key; the keys here are {', '.join(known)}" for key in values if key not in known
+        f"{prefix}{key} is not a key{did_you_mean(key, known)}; the keys here are {', '.join(known)}"
+        for key in values
+        if key not in known
     ]
     arguments = {}
     for name, spec in known.items():
@@ -178,7 +218,7 @@ def _range_problems(value: Any, metadata: typing.Mapping[str, Any], key: str) ->
     if low is not None and value < low:
         return [f"{key}={value} must be at least {low:g}"]
     if options is not None and value not in options:
-        return [f"{key}={value!r} must be one of {', '.join(options)}"]
+        return [f"{key}={value!r} must be one of {', '.join(options)}{did_you_mean(str(value), options)}"]
     return []
 
 
@@ -202,4 +242,7 @@ def _target_problems(node: Any, key: str) -> list[str]:
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return below
     unknown = [k for k in map(str, node) if not k.startswith("_") and k not in parameters]
-    return below + [f"{key}.{k} is not a key of {node._target_}; the keys are {', '.join(parameters)}" for k in unknown]
+    return below + [
+        f"{key}.{k} is not a key of {node._target_}{did_you_mean(k, parameters)}; the keys are {', '.join(parameters)}"
+        for k in unknown
+    ]

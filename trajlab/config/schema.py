@@ -22,6 +22,15 @@ BACKENDS = ("bigbench", "lm_eval")
 BIGBENCH_SHOTS = 2
 """Examples before a question of BIG-bench where the configuration doesn't say."""
 TOKENIZERS = ("bpe", "bytes")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+"""Those in which losses are summed in float32, and weights are kept in it."""
+ACCELERATORS = ("cpu", "gpu", "cuda", "mps", "auto")
+STRATEGIES = ("auto", "ddp")
+MOST_MARKS = 100_000
+"""A run that is measured more often than that spends its days in evaluation."""
+MOST_UNIQUE = 100
+"""A short run may take the order of a run so many times as long."""
+ON_NONFINITE = ("stop", "skip")
 SCHEMES = ("lawa", "ema", "uniform", "merge")
 POSITION_WEIGHTINGS = {"none": (0.0, 0.0), "head": (0.0, 0.1), "body": (0.1, 0.9), "tail": (0.9, 1.0)}
 """The share of the context, from and to, whose training loss is scaled (arXiv 2404.17785)."""
@@ -121,16 +130,29 @@ class IntervalsConfig:
             yield f"intervals: give one of every_tokens, marks and geometric, got {', '.join(ways) or 'none'}"
         if self.geometric is not None and set(self.geometric) != {"first_tokens", "count"}:
             yield f"intervals.geometric={self.geometric} must give first_tokens and count, and nothing else"
+        elif self.geometric is not None:
+            yield from self._geometric_problems(**self.geometric)
+        if self.every_tokens is not None and self.budget_tokens // self.every_tokens > MOST_MARKS:
+            yield f"intervals.every_tokens={self.every_tokens} makes more than {MOST_MARKS:,} intervals; raise it"
+
+    def _geometric_problems(self, first_tokens: int, count: int) -> Iterator[str]:
+        if not 1 <= count <= MOST_MARKS:
+            yield f"intervals.geometric.count={count} must be from 1 to {MOST_MARKS:,}"
+        if not 1 <= first_tokens <= self.budget_tokens:
+            yield (
+                f"intervals.geometric.first_tokens={first_tokens} must be from 1 to "
+                f"intervals.budget_tokens={self.budget_tokens}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerConfig:
     """How the arithmetic is done."""
 
-    accelerator: str
+    accelerator: str = one_of(ACCELERATORS)
     devices: int = at_least(1)
-    strategy: str
-    precision: str
+    strategy: str = one_of(STRATEGIES)
+    precision: str = one_of(PRECISIONS)
     threads: int | None = at_least(1)
     """CPU threads; None: all cores. Another number may change the last bits of the sums."""
     micro_batch_windows: int | None = at_least(1)
@@ -138,6 +160,14 @@ class TrainerConfig:
     evaluation_batch_windows: int = at_least(1)
     gradient_clip: float | None = at_least(0)
     compile: bool
+    on_nonfinite: str = one_of(ON_NONFINITE, "stop")
+    """What follows a training loss or gradient norm that is not finite: stop (the run ends as diverged) or skip (that
+    step's update is left out and the run goes on)."""
+
+    def problems(self) -> Iterator[str]:
+        """What no key can see by itself."""
+        if self.precision == "16-mixed" and self.accelerator == "cpu":
+            yield "trainer.precision=16-mixed needs a GPU; on a processor write trainer.precision=bf16-mixed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +177,17 @@ class LossConfig:
     position_weighting: str = one_of(POSITION_WEIGHTINGS, "none")
     """Positions whose loss is scaled by ``position_factor``: none, head (first tenth), body, tail (last tenth)."""
     position_factor: float = at_least(0, 0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedsConfig:
+    """Separate seeds, to tell where the spread between runs comes from; None: the run's ``seed``."""
+
+    init: int | None = at_least(0, None)
+    """The initial weights."""
+    order: int | None = at_least(0, None)
+    """The order of the windows, and where they are cut."""
+    dropout: int | None = at_least(0, None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +221,13 @@ class TrainConfig:
     study: str | None = one_of(STUDIES, None)
     """What study the run is a part of; None: of none, so no published claim is judged by it."""
 
+    seeds: SeedsConfig = field(default_factory=SeedsConfig)
+
+    def seed_for(self, purpose: str) -> int:
+        """The seed of ``init``, ``order`` or ``dropout``."""
+        own: int | None = getattr(self.seeds, purpose)
+        return self.seed if own is None else own
+
     @property
     def tokens_per_step(self) -> int:
         """Tokens of one optimizer step."""
@@ -192,6 +240,14 @@ class TrainConfig:
             yield (
                 f"intervals.budget_tokens={self.intervals.budget_tokens:,} is under one optimizer step of "
                 f"{self.tokens_per_step:,} tokens (data.windows_per_step × data.context); raise the budget or shrink the step"
+            )
+        if not -(2**63) <= self.seed < 2**63:
+            yield f"seed={self.seed} must be from -2**63 to 2**63 - 1, what a table's column holds"
+        unique, most = self.data.unique_tokens, MOST_UNIQUE * self.intervals.budget_tokens
+        if unique is not None and unique > most:
+            yield (
+                f"data.unique_tokens={unique} is more than {MOST_UNIQUE} times intervals.budget_tokens="
+                f"{self.intervals.budget_tokens}: all of it would be tokenised, and hardly any seen; lower it, or write null"
             )
         entries = self.model.get("vocab_size", self.tokenizer.vocab_size)
         if not self.tokenizer.path and isinstance(entries, int) and self.tokenizer.vocab_size > entries:

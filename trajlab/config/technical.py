@@ -30,6 +30,7 @@ FORMERLY: Mapping[str, object] = {
     "data.window_offset": "fixed",
     "evaluation.separator": "eos",
     "loss.position_weighting": "none",
+    "trainer.on_nonfinite": "stop",
     "loss.position_factor": 0.5,  # without effect while the weighting is none
 }
 """What a run did whose stored configuration is older than the key."""

@@ -29,6 +29,19 @@ def optimizer_problems(node: Mapping[str, Any]) -> list[str]:
     return refusals(lambda: _try_optimizer(node))
 
 
+def device_problems(accelerator: str, precision: str) -> list[str]:
+    """Of an accelerator that this machine lacks, and of a precision that is another one on a processor."""
+    import torch
+
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    there = {"gpu": cuda or mps, "cuda": cuda, "mps": mps}
+    if not there.get(accelerator, True):
+        return [f"trainer.accelerator={accelerator}: this machine has none; write trainer=cpu"]
+    if precision == "16-mixed" and not cuda:
+        return ["trainer.precision=16-mixed needs a GPU, and this machine has none; write trainer.precision=bf16-mixed"]
+    return []
+
+
 def _try_model(node: Mapping[str, Any], entries: int) -> None:
     import torch  # takes seconds: only where everything lighter has been found right
 

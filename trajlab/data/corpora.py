@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from trajlab.data.storygrammar.stories import StoryGrammar
 from trajlab.errors import UserError
 
 END_OF_TEXT = "<|endoftext|>"
+LONGEST_WORD = 100_000
+"""Characters without white space that a text may hold: a tokenizer takes time with their square (3 MB: minutes)."""
 SPLITS = ("train", "validation")
 SHUFFLE_BUFFER = 10_000
 """Documents of a stream that are drawn from at random: some ten megabytes of stories."""
@@ -80,7 +83,7 @@ class EmbeddedCorpus:
 
 @dataclass
 class PathCorpus:
-    """A file, a folder with ``train.*`` and ``valid*.*``, or a folder written by ``datasets.save_to_disk``.
+    """A file, a folder with files ``train*`` and ``valid*`` (all are read, in order), or a folder written by ``datasets.save_to_disk``.
 
     Without a validation part, documents go to it by a hash of their text, about ``validation_fraction`` of them.
     """
@@ -96,6 +99,8 @@ class PathCorpus:
         self.path = Path(self.path).expanduser()
         if not self.path.exists():
             raise UserError(f"data.source={self.path}: no such file or folder; give an existing path, or 'auto'")
+        if not (self.path.is_file() or self.path.is_dir()):
+            raise UserError(f"data.source={self.path} is neither a file nor a folder; it has to be read more than once")
         self._parts = {split: self._find(split) for split in SPLITS}
 
     @property
@@ -108,7 +113,7 @@ class PathCorpus:
         digest = hashlib.blake2b(f"{self.text_column}|{self.validation_fraction}".encode(), digest_size=16)
         for split, part in self._parts.items():
             digest.update(split.encode())
-            for file in sorted(part.rglob("*")) if part and part.is_dir() else [part] if part else []:
+            for file in [f for p in part for f in (sorted(p.rglob("*")) if p.is_dir() else [p])]:
                 if file.is_file():
                     digest.update(_file_hash(file))
         return f"path:{digest.hexdigest()}"
@@ -116,33 +121,34 @@ class PathCorpus:
     def documents(self, split: str) -> Iterator[str]:
         """Documents that hold more than white space."""
         part = self._parts[split]
-        if part is None and split == "validation":
+        if not part and split == "validation":
             yield from (d for d in self._read(self._parts["train"]) if self._held_out(d))
-        elif part is not None and self._parts["validation"] is None:
+        elif part and not self._parts["validation"]:
             yield from (d for d in self._read(part) if not self._held_out(d))
-        elif part is not None:
+        else:
             yield from self._read(part)
 
-    def _find(self, split: str) -> Path | None:
+    def _find(self, split: str) -> list[Path]:
+        """The files of a split, or its one saved data set, in the order of the numbers in their names."""
         if not self.path.is_dir() or (self.path / "state.json").exists():
-            return self.path if split == "train" else None
+            return [self.path] if split == "train" else []
         prefix = "train" if split == "train" else "valid"
-        found = sorted(
-            p for p in self.path.iterdir() if p.name.startswith(prefix) and (p.is_dir() or p.suffix in _READERS)
-        )
+        named = (p for p in self.path.iterdir() if p.name.startswith(prefix))
+        found = sorted((p for p in named if p.is_dir() or (p.is_file() and p.suffix in _READERS)), key=_by_numbers)
         if not found and split == "train":
             raise UserError(
                 f"data.source={self.path}: the folder has no train file; wanted is a name that begins with 'train' and "
                 f"ends in {', '.join(_READERS)}, or a folder written by datasets.save_to_disk"
             )
-        return found[0] if found else None
+        _refuse_incomplete(found, self.path, prefix)
+        return found
 
-    def _read(self, part: Path | None) -> Iterator[str]:
-        assert part is not None
-        read = _read_saved_dataset if part.is_dir() else _READERS.get(part.suffix)
-        if read is None:
-            raise UserError(f"data.source={part}: can't read {part.suffix!r}; wanted is {', '.join(_READERS)}")
-        return (d for d in read(part, self.text_column) if d.strip())
+    def _read(self, parts: list[Path]) -> Iterator[str]:
+        for part in parts:
+            read = _read_saved_dataset if part.is_dir() else _READERS.get(part.suffix)
+            if read is None:
+                raise UserError(f"data.source={part}: can't read {part.suffix!r}; wanted is {', '.join(_READERS)}")
+            yield from (d for d in _readable(read, part, self.text_column) if d.strip())
 
     def _held_out(self, document: str) -> bool:
         digest = hashlib.blake2b(document.encode(), digest_size=8).digest()
@@ -220,7 +226,9 @@ class HubCorpus:
         )
         if self.sample_seed is not None and not self.offline:
             rows = rows.shuffle(seed=self.sample_seed, buffer_size=SHUFFLE_BUFFER)
-        return (str(row[self.text_column]) for row in rows)
+        return (
+            _text(row[self.text_column], f"{self.repo}, row {i:,}", self.text_column) for i, row in enumerate(rows, 1)
+        )
 
 
 def resolve(
@@ -315,13 +323,13 @@ def _hub_revision(repo: str, cache_dir: Path, timeout: float, sample_seed: int |
 def _read_txt(path: Path, column: str) -> Iterator[str]:
     lines: list[str] = []
     with path.open(encoding="utf8") as file:
-        for line in file:
+        for number, line in enumerate(file, 1):
             *ended, rest = line.split(END_OF_TEXT)
             for piece in ended:
-                yield "".join([*lines, piece]).strip()
+                yield _text("".join([*lines, piece]).strip(), f"{path}:{number}", "text")
                 lines = []
             lines.append(rest)
-    yield "".join(lines).strip()
+    yield _text("".join(lines).strip(), str(path), "text")
 
 
 def _read_jsonl(path: Path, column: str) -> Iterator[str]:
@@ -330,9 +338,10 @@ def _read_jsonl(path: Path, column: str) -> Iterator[str]:
             if not line.strip():
                 continue
             try:
-                yield str(json.loads(line)[column])
+                value = json.loads(line)[column]
             except (json.JSONDecodeError, KeyError, TypeError) as e:
                 raise UserError(f"{path}:{number}: no JSON object with the key {column!r} ({type(e).__name__})") from e
+            yield _text(value, f"{path}:{number}", column)
 
 
 def _read_parquet(path: Path, column: str) -> Iterator[str]:
@@ -341,14 +350,69 @@ def _read_parquet(path: Path, column: str) -> Iterator[str]:
     file = pq.ParquetFile(path)
     if column not in file.schema_arrow.names:
         raise UserError(f"{path}: no column {column!r}; it has {', '.join(file.schema_arrow.names)}")
-    for batch in file.iter_batches(columns=[column], batch_size=1024):
-        yield from batch.column(0).to_pylist()
+    rows = (v for batch in file.iter_batches(columns=[column], batch_size=1024) for v in batch.column(0).to_pylist())
+    for number, value in enumerate(rows, 1):
+        yield _text(value, f"{path}, row {number:,}", column)
 
 
 def _read_saved_dataset(path: Path, column: str) -> Iterator[str]:
     from datasets import load_from_disk
 
-    return (str(row[column]) for row in load_from_disk(str(path)))
+    for number, row in enumerate(load_from_disk(str(path)), 1):
+        yield _text(row[column], f"{path}, row {number:,}", column)
+
+
+def _text(value: object, where: str, column: str) -> str:
+    """A document. Raises UserError for what is no text, and would be trained on as 'None' or '[1, 2]'."""
+    if not isinstance(value, str):
+        raise UserError(f"{where}: {column!r} is no text but {str(value)[:40]!r}; repair the row or take it out")
+    try:
+        value.encode()
+    except UnicodeEncodeError as e:
+        raise UserError(
+            f"{where}: {column!r} holds half a character ({e.reason}); repair the row or take it out"
+        ) from e
+    if len(value) > LONGEST_WORD and (word := re.search(rf"\S{{{LONGEST_WORD},}}", value)):
+        raise UserError(
+            f"{where}: {len(word[0]):,} characters without white space, from character {word.start():,} on, are no text "
+            f"(allowed are {LONGEST_WORD:,}); take them out"
+        )
+    return value
+
+
+def _readable(read: Callable[[Path, str], Iterator[str]], path: Path, column: str) -> Iterator[str]:
+    """The documents of a file. Raises UserError where its bytes are not what its name promises."""
+    import pyarrow as pa
+
+    try:
+        yield from read(path, column)
+    except UnicodeDecodeError as e:
+        hint = (
+            "it looks like UTF-16" if e.object[:2] in (b"\xff\xfe", b"\xfe\xff") else f"byte {e.object[e.start]:#04x}"
+        )
+        raise UserError(f"{path} is not in UTF-8 ({hint}); convert it, e.g. with iconv -t UTF-8") from e
+    except (pa.ArrowException, OSError) as e:
+        raise UserError(f"{path} can't be read ({' '.join(str(e).split())[:200]}); write it again") from e
+
+
+def _by_numbers(path: Path) -> list[str | int]:
+    """train-2 before train-10, train-00000-of-00002 as it is."""
+    return [int(piece) if piece.isdigit() else piece for piece in re.split(r"([0-9]+)", path.name)]
+
+
+def _refuse_incomplete(found: list[Path], folder: Path, prefix: str) -> None:
+    """Raise UserError for files of several kinds, which may hold the same text twice, and where shards are missing."""
+    kinds = sorted({p.suffix or "folder" for p in found})
+    if len(kinds) > 1:
+        raise UserError(
+            f"data.source={folder}: {prefix} files of several kinds ({', '.join(kinds)}); leave one kind there, or name a file"
+        )
+    shards = [m for p in found if (m := re.search(r"-([0-9]+)-of-([0-9]+)", p.name))]
+    if shards and len(found) != int(shards[0][2]):
+        raise UserError(
+            f"data.source={folder}: {len(found)} of {int(shards[0][2])} {prefix} files are there; fetch the others, or name "
+            "one file"
+        )
 
 
 _READERS: dict[str, Callable[[Path, str], Iterator[str]]] = {

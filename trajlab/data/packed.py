@@ -6,6 +6,7 @@ first is a target exactly once. Shapes: B windows, S = T + 1, N tokens.
 """
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -44,10 +45,27 @@ def pack(corpus: Corpus, split: str, tokenizer: Tokenizer, limit: int, cache_dir
 def _encoded(corpus: Corpus, split: str, tokenizer: Tokenizer) -> Iterator[np.ndarray]:
     """The ids of a few documents at a time, so that an endless corpus is read only as far as is asked for."""
     end = end_of_text_id(tokenizer)
-    documents = corpus.documents(split)
-    while some := list(islice(documents, 64)):
-        encodings = tokenizer.encode_batch_fast(some, add_special_tokens=False)
-        yield np.concatenate([np.array([*e.ids, end], dtype=DTYPE) for e in encodings])
+    pieces = ((piece, last) for d in corpus.documents(split) for piece, last in _pieces(d))
+    while some := list(islice(pieces, 64)):
+        encodings = tokenizer.encode_batch_fast([piece for piece, _ in some], add_special_tokens=False)
+        yield np.concatenate(
+            [
+                np.array([*e.ids, end] if last else e.ids, dtype=DTYPE)
+                for e, (_, last) in zip(encodings, some, strict=True)
+            ]
+        )
+
+
+def _pieces(document: str, size: int = 200_000) -> Iterator[tuple[str, bool]]:
+    """A very long document in pieces, and whether each is the last, so that no more is encoded than is asked for.
+
+    It is cut before a space between two words, where a byte-level tokenizer begins a token anyhow.
+    """
+    start = 0
+    while len(document) - start > size and (cut := re.compile(r"(?<=\S) (?=\S)").search(document, start + size)):
+        yield document[start : cut.start()], False
+        start = cut.start()
+    yield document[start:], True
 
 
 def _write(path: Path, pieces: Iterator[np.ndarray], limit: int) -> None:

@@ -153,7 +153,7 @@ def _head(corpus: Corpus, limit_bytes: int) -> Iterator[str]:
         raise UserError(f"the training split of {corpus.name} is empty; set data.source to a corpus with documents")
     seen = 0
     for document in chain([first], documents):
-        yield document
+        yield document[: max(limit_bytes, 1)]  # a document may be longer than all that is asked for
         seen += len(document.encode())
         if seen >= limit_bytes:
             return

@@ -23,7 +23,7 @@ from trajlab.checkpoints.convert import open_folder
 from trajlab.data.documents import DocumentWindows, TokenizedText, tokenize
 from trajlab.errors import UserError
 from trajlab.evaluation.nll import token_losses
-from trajlab.models.hf import HFModel
+from trajlab.models.hf import CONSTRUCTION, HFModel
 from trajlab.terminal import say
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "auto": "auto"}
@@ -167,7 +167,8 @@ def _from_pretrained(kind: Any, source: Path | str, **options: Any) -> Any:
     disable_progress_bar()
     what = "model" if kind is AutoModelForCausalLM else "tokenizer"
     try:
-        return kind.from_pretrained(str(source), **options)
+        with CONSTRUCTION:
+            return kind.from_pretrained(str(source), **options)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as e:
         said = " ".join(str(e).split())[:300]
         if "trust_remote_code" in said:

@@ -34,6 +34,8 @@ class Latest:
     training: dict[str, float] = field(default_factory=dict)
     """State of training at the newest interval, by column of table `intervals`; empty at initialisation."""
     forecast: FinalLoss | None = None
+    saved_step: int | None = None
+    """The optimizer step that the newest checkpoint was written after; None: none by this process."""
 
     def metrics(self) -> dict[str, float]:
         """Losses as ``split/variant/loss`` and the state of training: what loggers are given."""

@@ -11,6 +11,7 @@ import lightning as L
 from omegaconf import DictConfig
 
 from trajlab.config.build import build
+from trajlab.config.parse import refusals
 from trajlab.errors import UserError
 from trajlab.evaluation.context import RunContext, RunMember
 from trajlab.protocols import LossConsumer, WeightVariants
@@ -43,15 +44,23 @@ def build_members(callbacks: DictConfig, context: RunContext) -> Members:
 
     Raises UserError for one that is neither a callback nor a consumer nor an averager: it would never be called.
     """
-    nodes = {str(name): node for name, node in callbacks.items() if node}
-    built = {name: build(node, f"callbacks.{name}") for name, node in nodes.items()}
-    for name, member in built.items():
-        if not isinstance(member, (L.Callback, LossConsumer, WeightVariants)):
-            target = nodes[name].get("_target_")
-            raise UserError(
-                f"callbacks.{name} ({target}) is neither a Lightning callback nor a LossConsumer nor a WeightVariants "
-                "(trajlab.protocols): nothing would ever call it; give its class the methods of one of them"
-            )
+    built = {str(name): _member(str(name), node) for name, node in callbacks.items() if node}
+    for member in built.values():
         if isinstance(member, RunMember):
             member.bind(context)
     return Members(built)
+
+
+def member_problems(callbacks: DictConfig) -> list[str]:
+    """What is wrong with the members that config group `callbacks` names, found by building each on trial."""
+    return [p for name, node in callbacks.items() if node for p in refusals(lambda: _member(str(name), node))]  # noqa: B023
+
+
+def _member(name: str, node: DictConfig) -> object:
+    member = build(node, f"callbacks.{name}")
+    if not isinstance(member, (L.Callback, LossConsumer, WeightVariants)):
+        raise UserError(
+            f"callbacks.{name} ({node.get('_target_')}) is neither a Lightning callback nor a LossConsumer nor a "
+            "WeightVariants (trajlab.protocols): nothing would ever call it; give its class the methods of one of them"
+        )
+    return member

@@ -7,6 +7,7 @@ its own logits instead. Shapes: B windows, T positions, D width, V vocabulary.
 """
 
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import torch
@@ -17,6 +18,10 @@ from transformers.utils.logging import disable_progress_bar
 
 BENDING_KEYS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
 """Keys of a transformers config that change logits after the head's matrix."""
+
+CONSTRUCTION = RLock()
+"""Held while a model of transformers is constructed or opened: ``from_pretrained`` switches weight tying and
+initialisation off for the whole process meanwhile, and a model that another thread constructs then gets two heads."""
 
 
 class HFModel(nn.Module):
@@ -76,7 +81,8 @@ def save_folder(model: HFModel, folder: Path | str) -> None:
 
 
 def _fresh(config: PretrainedConfig) -> PreTrainedModel:
-    return AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
+    with CONSTRUCTION:
+        return AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
 
 
 def _body(hf: PreTrainedModel) -> nn.Module:

@@ -39,6 +39,8 @@ class LlamaConfig:
                 raise ValueError(f"{key} must be at least 1, got {getattr(self, key)}")
         if self.width % self.heads or (self.width // self.heads) % 2:
             raise ValueError(f"width {self.width} over {self.heads} heads must be an even number")
+        if self.kv_heads is not None and self.kv_heads < 1:
+            raise ValueError(f"kv_heads must be at least 1, or null for as many as heads, got {self.kv_heads}")
         if self.heads % self.groups:
             raise ValueError(f"heads {self.heads} must be a multiple of kv_heads {self.kv_heads}")
         if not 0 <= self.dropout < 1:

@@ -28,7 +28,7 @@ from trajlab.evaluation.checkpoint_model import CheckpointModel, open_tokenizer
 from trajlab.evaluation.context import RunContext
 from trajlab.evaluation.engine import EvaluationEngine
 from trajlab.evaluation.intervals import Marks
-from trajlab.evaluation.members import build_members
+from trajlab.evaluation.members import build_members, member_problems
 from trajlab.evaluation.series_text import OtherData, SeriesText
 from trajlab.measures.lm_eval import HarnessTasks
 from trajlab.measures.multiple_choice import MultipleChoice, task_files
@@ -59,12 +59,16 @@ def _problems(config: DictConfig) -> Callable[[EvaluateConfig], list[str]]:
     """What is found by trying, before a checkpoint is brought."""
 
     def check(c: EvaluateConfig) -> list[str]:
-        nodes = {"averaging": config.averaging, "callbacks": config.callbacks, "measures": config.measures}
+        nodes = {"averaging": config.averaging, "measures": config.measures}
         series = refusals(lambda: build(config.model.series, "model.series"))
+        devices = trial.device_problems(c.trainer.accelerator, c.trainer.precision)
+        members = member_problems(config.callbacks)
         averaged = c.skip_broken and any(config.averaging.values())
         both = ["skip_broken=true leaves holes, which an average over the series can't have; write averaging=none"]
         return [
             *series,
+            *devices,
+            *members,
             *(both if averaged else []),
             *(p for key, node in nodes.items() for p in trial.nodes_problems(node, key)),
         ]

@@ -10,6 +10,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from trajlab import interruption
 from trajlab.checkpoints.resume import newest_usable
 from trajlab.config import trial
 from trajlab.config.build import build
@@ -22,11 +23,13 @@ from trajlab.data.prepare import prepare as prepare_data
 from trajlab.evaluation.context import RunContext
 from trajlab.evaluation.engine import EvaluationEngine
 from trajlab.evaluation.intervals import TokenSchedule, token_schedule
+from trajlab.evaluation.members import member_problems
 from trajlab.rng import seed_of
 from trajlab.store.manifest import manifest_entries, now, refuse_other_data
 from trajlab.store.run_store import RunStore
 from trajlab.terminal import say
 from trajlab.training.language_model import LanguageModel
+from trajlab.training.stopping import Diverged
 from trajlab.training.trainer import build_module, build_trainer
 
 
@@ -37,6 +40,9 @@ def train(config: DictConfig) -> None:
     with store.lock():
         if (status := store.begin(asked.plain, overwrite=checked.overwrite)) == "finished":
             say(f"{store.folder}: finished already, skipped (overwrite=true runs it again)")
+            return
+        if status == "resume" and (store.manifest() or {}).get("status") == "diverged":
+            say(f"{store.folder}: diverged before, skipped (overwrite=true runs it again)")
             return
         with open_dict(config):
             config.run_dir = str(store.folder)
@@ -51,7 +57,8 @@ def training_problems(config: DictConfig) -> Callable[[TrainConfig], list[str]]:
             *refusals(lambda: token_schedule(c.intervals, c.tokens_per_step)),
             *refusals(lambda: build(config.schedule, "schedule")),
             *tokenizer.problems(c.tokenizer),
-            *trial.nodes_problems(config.callbacks, "callbacks"),
+            *member_problems(config.callbacks),
+            *trial.device_problems(c.trainer.accelerator, c.trainer.precision),
             *trial.optimizer_problems(config.optimizer),
             *trial.model_problems(config.model, c.tokenizer.vocab_size),
         ]
@@ -74,7 +81,10 @@ def _train(asked: Configured[TrainConfig], store: RunStore, *, resume: bool) -> 
     _banner(store, data, entries, schedule, checked)
 
     datamodule = TokenDataModule(
-        data, checked.seed, checked.data.windows_per_step, random_offset=checked.data.window_offset == "random"
+        data,
+        checked.seed_for("order"),
+        checked.data.windows_per_step,
+        random_offset=checked.data.window_offset == "random",
     )
     context = RunContext(
         store, schedule, EvaluationEngine(data.splits, checked.trainer.evaluation_batch_windows),
@@ -83,15 +93,39 @@ def _train(asked: Configured[TrainConfig], store: RunStore, *, resume: bool) -> 
     )  # fmt: skip
     trainer = build_trainer(config, checked, schedule, context)
     checkpoint = _checkpoint(store, schedule, module) if resume else None
-    torch.manual_seed(seed_of("dropout", checked.seed))
+    torch.manual_seed(seed_of("dropout", checked.seed_for("dropout")))
     started = time.perf_counter()
-    trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
+    try:
+        with interruption.saving_first():
+            trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
+    except interruption.Interrupted:
+        say(f"{store.folder}: {_standing(context, resumed=checkpoint is not None)}")
+        raise
+    except Diverged as e:
+        return _note_divergence(store, schedule, e)
     if trainer.global_step < schedule.final_step:
         raise SystemExit(
             f"{store.folder}: interrupted at step {trainer.global_step}; the same command goes on from there"
         )
     store.update_manifest(status="finished", finished=now())
     say(f"{store.folder}: finished in {time.perf_counter() - started:,.0f} s")
+
+
+def _standing(context: RunContext, *, resumed: bool) -> str:
+    """What of an interrupted run is kept."""
+    if (step := context.latest.saved_step) is not None:
+        return f"interrupted; saved at {step * context.schedule.tokens_per_step:,} tokens"
+    kept = "the state that this start went on from stands" if resumed else "nothing is saved yet, it will begin anew"
+    return f"interrupted; {kept}"
+
+
+def _note_divergence(store: RunStore, schedule: TokenSchedule, e: Diverged) -> None:
+    found = {"step": e.step, "train_loss": str(e.train_loss), "grad_norm": str(e.grad_norm)}
+    store.update_manifest(status="diverged", finished=now(), diverged=found)
+    say(
+        f"{store.folder}: DIVERGED at {e.step * schedule.tokens_per_step:,} of {schedule.final_tokens:,} tokens ({e}); its "
+        "tables are complete up to there. A lower optimizer.lr may help; trainer.on_nonfinite=skip leaves such updates out"
+    )
 
 
 def _store(config: DictConfig, checked: TrainConfig) -> RunStore:

@@ -5,6 +5,7 @@ so that hooks, checkpoints and token counts always fall between steps. Shapes: B
 """
 
 from collections.abc import Callable, Iterable
+from math import isfinite
 from typing import Any, cast
 
 import lightning as L
@@ -69,6 +70,9 @@ class LanguageModel(L.LightningModule):
         hidden = cast(CausalLM, model).hidden
         self._body: Callable[[Tensor], Tensor] = torch.compile(hidden) if compile else hidden
         self.train_loss = self.grad_norm = self.lr = float("nan")
+        self.update_left_out = False
+        """Whether the last step's loss or gradient norm was not finite, so that it changed no weight. An overflow of
+        scaled gradients is none: the scaler lowers its factor and goes on."""
 
     def learning_rate(self, tokens: int) -> float:
         """The rate of the optimizer step that ends at ``tokens``; needs the optimizer, so once training has begun."""
@@ -95,15 +99,33 @@ class LanguageModel(L.LightningModule):
         """One optimizer step on a batch of windows."""
         optimizer = self._optimizer()
         loss = self._backward(tokens_BS)
-        limit = self.gradient_clip if self.gradient_clip is not None else float("inf")
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        norm = self._clipped_norm()
         factor = self._schedule((self.global_step + 1) * self.tokens_per_step)
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
+        self.train_loss, self.grad_norm = float(loss), norm
+        scaler = self._scaler()
+        self.update_left_out = not isfinite(self.train_loss) or not (scaler or isfinite(norm))
+        if self.update_left_out and scaler is None:
+            optimizer.zero_grad()  # the step below then counts and changes nothing; a scaler leaves it out by itself
         optimizer.step()
         optimizer.zero_grad()
-        self.train_loss, self.grad_norm = float(loss), float(norm)
         self.lr = optimizer.param_groups[0]["lr"]
+
+    def _scaler(self) -> torch.amp.GradScaler | None:
+        """What multiplies the loss under 16-mixed, so that small gradients don't vanish in float16."""
+        return getattr(self.trainer.precision_plugin, "scaler", None)
+
+    def _clipped_norm(self) -> float:
+        """The norm of the gradients before they are clipped to ``gradient_clip``.
+
+        Gradients that a scaler has multiplied are clipped at the limit times that factor: unscaling them here would make
+        the precision plugin refuse the optimizer's step.
+        """
+        scaler = self._scaler()
+        scale = float(scaler.get_scale()) if scaler else 1.0
+        limit = self.gradient_clip * scale if self.gradient_clip is not None else float("inf")
+        return float(nn.utils.clip_grad_norm_(self.model.parameters(), limit)) / scale
 
     def _backward(self, tokens_BS: Tensor) -> Tensor:
         """Gradients of the mean loss over the batch, summed over micro-batches; the loss."""

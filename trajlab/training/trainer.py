@@ -18,12 +18,13 @@ from trajlab.rng import seed_of
 from trajlab.training.evaluation_driver import EvaluationDriver
 from trajlab.training.language_model import LanguageModel
 from trajlab.training.position_weights import position_weights
+from trajlab.training.stopping import StopOnDivergence, StopOnSignal
 
 
 def build_module(config: DictConfig, checked: TrainConfig, data: PreparedData) -> LanguageModel:
     """The model, initialised from the run's ``init`` generator, and how it is trained."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of("init", checked.seed))
+        torch.manual_seed(seed_of("init", checked.seed_for("init")))
         model = build(config.model, "model")
     if (entries := data.tokenizer.get_vocab_size()) > model.vocab_size:
         raise UserError(
@@ -43,10 +44,11 @@ def build_module(config: DictConfig, checked: TrainConfig, data: PreparedData) -
 def build_trainer(config: DictConfig, checked: TrainConfig, schedule: TokenSchedule, context: RunContext) -> L.Trainer:
     """Lightning's trainer with the run's members bound, evaluation among them, in the order that they ask for."""
     members = build_members(config.callbacks, context)
-    driver: L.Callback = EvaluationDriver(members).bind(context)
+    own = [EvaluationDriver(members), StopOnSignal(), StopOnDivergence(checked.trainer.on_nonfinite)]
+    drivers: list[L.Callback] = [member.bind(context) for member in own]
     # what offers other weights is up to date before they are evaluated, where nobody asks for another order
     ready, others = ([h for h in members.hooks if (h in members.averagers) is offers] for offers in (True, False))
-    callbacks = sorted([*ready, driver, *others], key=lambda c: getattr(c, "order", 0))
+    callbacks = sorted([*ready, *drivers, *others], key=lambda c: getattr(c, "order", 0))
     loggers = [build(node, f"logger.{name}") for name, node in config.logger.items() if node]
     _quiet_lightning()
     t = checked.trainer

@@ -3,34 +3,52 @@
 import pandas as pd
 
 from trajlab.analysis.conditions import with_condition
-from trajlab.analysis.figures.curves import interval_curves, position_curves
-from trajlab.analysis.load import Runs
+from trajlab.analysis.figures.curves import interval_curves, position_curves, position_map
+from trajlab.analysis.load import Runs, without_seed
+from trajlab.analysis.report.names import slug
 from trajlab.analysis.report.section import Section
 
 
 def section(runs: Runs) -> Section | None:
-    """Curves of every experiment, and what the runs ended with."""
+    """Curves of every condition, every variant and split, and what its runs ended with."""
     if runs.intervals.empty:
         return None
     part = Section("Curves")
-    for experiment, frame in runs.intervals.groupby("experiment"):
-        own = runs.select(experiment=experiment)
-        floor = own.entropy_floor("valid")
-        part.figure(
-            interval_curves(frame, "loss", caption=own.caption, floor=floor),
-            f"{experiment}_loss",
-            _seeds("Validation loss"),
-        )
-        part.figure(
-            interval_curves(frame, "ppl", caption=own.caption), f"{experiment}_perplexity", _seeds("Perplexity")
-        )
-        if not own.positions.empty:
-            for condition, rows in with_condition(own.positions).groupby("condition"):
-                name = "_".join(w for w in (str(experiment), str(condition)) if w).replace("=", "-").replace(",", "_")
-                words = f"Loss by position{f', {condition}' if condition else ''}."
-                part.figure(position_curves(rows, caption=own.caption), f"{name}_positions", words)
-        part.table(_summary(frame), "First, lowest and last loss, means over the runs of a condition.")
+    trained = runs.intervals["seed"].notna()
+    swept = runs.intervals["run"].map(without_seed).where(trained, "")  # published models stand in one figure
+    for (experiment, setting), frame in runs.intervals.groupby(["experiment", swept]):
+        _one(part, runs, str(experiment), str(setting), frame)
     return part
+
+
+def _one(part: Section, runs: Runs, experiment: str, setting: str, frame: pd.DataFrame) -> None:
+    name = slug(f"{experiment}_{setting}" if setting else experiment)
+    own = runs.select(experiment=experiment)
+    members = {(experiment, run) for run in frame["run"].unique()}
+    own = own.without({key for m in own.manifests if (key := (m["experiment"], m["run"])) not in members})
+    seeds = int(frame["run"].nunique())
+    part.condition(f"{experiment} {setting}".strip() if not setting else f"{experiment}_{setting}", seeds)
+    caption, positions = own.caption, own.positions
+    part.figure(
+        interval_curves(frame, "loss", caption=caption, floor=own.entropy_floor("valid")), f"{name}_loss", _seeds("Validation loss"),
+        alt=_lowest(frame),
+    )  # fmt: skip
+    part.figure(interval_curves(frame, "ppl", caption=caption), f"{name}_perplexity", _seeds("Perplexity, logarithmic"))
+    if not positions.empty and (positions["variant"] == "raw").any():
+        words = "Loss by position in the context at six intervals, mean over runs."
+        part.figure(position_curves(positions, caption=caption), f"{name}_positions", words)
+        if positions["interval"].nunique() > 2:
+            part.figure(
+                position_map(positions, caption=caption), f"{name}_position_map",
+                "Loss over tokens × position, initialisation left out; the brightest 2 % share one colour.",
+            )  # fmt: skip
+    part.table(_summary(frame), "First, lowest and last loss in nats, means over runs.")
+
+
+def _lowest(frame: pd.DataFrame) -> str:
+    mean = frame.groupby(["variant", "split", "tokens"])["loss"].mean()
+    variant, split, tokens = mean.idxmin()
+    return f"The lowest mean loss is {mean.min():.3f} nats, of {variant} on {split} at {tokens:,} tokens."
 
 
 def _seeds(what: str) -> str:

@@ -12,19 +12,19 @@ def section(runs: Runs) -> Section | None:
     """Every condition with at least two intervals."""
     part = Section("What the tokens bought")
     for condition in conditions(runs):
-        part.text(f"Condition {condition.name}, {condition.seeds} seeds.")
+        part.condition(condition.name, condition.seeds)
         try:
             best = best_interval(condition.intervals)
             table = returns(condition.intervals, condition.parameters)
             stops = stopping_summary(stop_here(condition.intervals))
         except ValueError as e:
-            part.text(f"Not computed: {e}.")
+            part.problem(f"Not computed: {e}.")
             continue
         part.text(_best_words(best))
         part.figure(
             price_of_loss(table, best.tokens, caption=condition.caption),
             f"{condition.name}_returns",
-            "Loss removed per million tokens at each interval (red: loss rose) and in all.",
+            "Loss removed per million tokens at each interval (hatched: loss rose) and in all.",
         )
         part.table(table, "Means over seeds: loss removed in each interval, and per million tokens, hour and exaFLOP.")
         part.table(

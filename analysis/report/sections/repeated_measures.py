@@ -1,5 +1,7 @@
 """Repeated measures: is the interval effect real, where does training turn, how many seeds would it take."""
 
+from functools import lru_cache
+
 import pandas as pd
 
 from trajlab.analysis.conditions import Condition, conditions
@@ -16,6 +18,9 @@ MEASURES = {"loss": "validation loss", "ppl": "perplexity", "volatility": "rolli
 CALIBRATED_CELLS = 600
 """Largest seeds × intervals at which the report calibrates the tests itself: a second or two."""
 
+READ = ("ANOVA, Greenhouse–Geisser", "sign flips of whole curves")
+"""The two tests that docs/statistics.md recommends."""
+
 LONGEST_FAMILY = 60
 """Contrasts beyond which a family is counted rather than listed."""
 
@@ -27,12 +32,12 @@ def section(runs: Runs) -> Section | None:
         if condition.seeds < 2:
             part.text(f"Condition {condition.name} has one seed; repeated measures need at least two.")
             continue
-        part.text(f"Condition {condition.name}, {condition.seeds} seeds.")
+        part.condition(condition.name, condition.seeds)
         try:
             _tests(part, condition)
             _contrasts(part, condition)
         except ValueError as e:
-            part.text(f"Not computed: {e}.")
+            part.problem(f"Not computed: {e}.")
     return part if part.blocks else None
 
 
@@ -45,7 +50,14 @@ def _tests(part: Section, condition: Condition) -> None:
             continue
         anova = rm_anova(frame, measure, "interval", "seed")
         part.text(f"{words.capitalize()}. {_anova_words(anova)}")
-        part.table(compare_tests(frame, measure, "interval", "seed"), f"Every test of an interval effect on {words}.")
+        tests = compare_tests(frame, measure, "interval", "seed")
+        read = tests["test"].isin(READ)
+        part.table(tests[read], f"The tests to read of an interval effect on {words}.")
+        part.table(
+            tests[~read],
+            f"The other tests of an interval effect on {words}, most of them wrong for curves.",
+            folded=True,
+        )
     trend = trend_test(condition.intervals, "loss", "interval", "seed", degree=min(2, k - 1))
     part.table(trend.table(), "Linear (1) and quadratic (2) trend of the loss over intervals, t tests over seeds.")
     mixed = mixed_model(condition.intervals, "loss", "interval", "seed")
@@ -75,12 +87,17 @@ def _calibration(part: Section, n: int, k: int) -> None:
     if n * k > CALIBRATED_CELLS:
         part.text(f"To calibrate the tests at this size: python -m analysis calibrate --seeds {n} --intervals {k}.")
         return
-    table = false_positives(calibrate(n, k, replicates=500, effects=(), n_permutations=199))
     part.table(
-        table,
+        _calibrated(n, k),
         f"How often each test rejects at 5 % where there is no effect (percent of 500 simulated data sets of {n} seeds × {k} "
         "intervals). A test far above 5 under a random walk must not be read on a training curve.",
     )
+
+
+@lru_cache(maxsize=32)
+def _calibrated(n: int, k: int) -> pd.DataFrame:
+    """The same for all conditions of one size, so it is simulated once."""
+    return false_positives(calibrate(n, k, replicates=500, effects=(), n_permutations=199))
 
 
 def _contrasts(part: Section, condition: Condition) -> None:

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from trajlab.analysis.conditions import Condition, conditions
-from trajlab.analysis.figures.stability import stability_panels, step_loss
+from trajlab.analysis.figures.stability import backslide_map, stability_panels, step_loss
 from trajlab.analysis.load import Runs
 from trajlab.analysis.report.section import Section
 from trajlab.analysis.stability import (
@@ -20,12 +20,12 @@ def section(runs: Runs) -> Section | None:
     """Telemetry of every condition's raw weights; what a condition can't give is said in its place."""
     part = Section("Stability")
     for condition in conditions(runs):
-        part.text(f"Condition {condition.name}, {condition.seeds} seeds.")
+        part.condition(condition.name, condition.seeds)
         try:
             _intervals(part, condition)
             _steps(part, condition)
         except ValueError as e:
-            part.text(f"Not computed: {e}.")
+            part.problem(f"Not computed: {e}.")
     return part if part.blocks else None
 
 
@@ -35,13 +35,20 @@ def _intervals(part: Section, condition: Condition) -> None:
     part.figure(
         stability_panels(telemetry, spread, caption=condition.caption),
         f"{condition.name}_stability",
-        "Change of loss per interval (circles: a rise beyond twice its paired standard error), sd of the last five losses, "
-        "loss above the lowest so far, coefficient of variation between seeds.",
+        "Change of loss per interval (the first fall is cut off), sd of the last five losses, loss above the lowest so far, "
+        "each seed's loss above the mean of the seeds.",
+        alt=_slid_words(telemetry),
+    )
+    part.figure(
+        backslide_map(telemetry, caption=condition.caption),
+        f"{condition.name}_backslides",
+        "Where each seed's loss rose, and where it rose beyond twice the paired standard error of its validation windows.",
+        alt=_slid_words(telemetry),
     )
     summary = stability_summary(telemetry).drop(columns=["experiment", "variant", "split", "seed"], errors="ignore")
-    part.table(summary.set_index("run").T.rename_axis("").reset_index(), "Per run; backslides and spikes in intervals.")
+    part.table(summary, "Per run; rises and spikes in intervals.")
     part.text(_stable_words(summary))
-    part.table(_by_interval(telemetry, spread), "Per interval: mean over seeds, and how many seeds slid back.")
+    part.table(_by_interval(telemetry, spread), "Per interval: mean over seeds, and how many seeds rose.", folded=True)
     if condition.seeds > 1:
         icc = seed_agreement(condition.intervals)
         part.text(
@@ -76,11 +83,36 @@ def _by_interval(telemetry: pd.DataFrame, spread: pd.DataFrame) -> pd.DataFrame:
 def _steps(part: Section, condition: Condition) -> None:
     if condition.steps.empty:
         return
-    steps = step_spikes(condition.steps)
+    shortest = int(condition.steps.groupby("run").size().min())
+    window = spike_window(shortest)
+    if window is None:
+        part.text(f"Step spikes are not judged: {shortest} steps are too few to know what is usual.")
+        return
+    steps = step_spikes(condition.steps, window=window, history=min(100, window))
     part.figure(
         step_loss(steps, caption=condition.caption, every=max(1, len(steps) // 20_000)),
         f"{condition.name}_steps",
-        "Loss of every training step; crosses: 7 sd above the mean of the 1,000 steps before.",
+        f"Loss of every training step; crosses: 7 sd above the mean of the {window:,} steps before. A sawtooth is the epochs': "
+        "loss falls as a text is seen again.",
     )
     scores = spike_scores(steps).drop(columns=["experiment", "seed"], errors="ignore")
-    part.table(scores, "Step spikes; the score is their percentage (OLMo 2), judged from the 100th step on.")
+    part.table(
+        scores,
+        f"Step spikes; the score is their percentage (OLMo 2), judged from step {min(100, window) + 1} on, against {window:,} "
+        f"steps before{'' if window == 1000 else ' (1,000 as published are too many here: the fall of the loss would hide a spike)'}.",
+    )
+
+
+def spike_window(steps: int) -> int | None:
+    """Steps before a step that say what is usual: 1,000 as published, a twentieth of a shorter run; None under 20 of them.
+
+    Over a run of 1,000 steps a window of 1,000 holds the fall of the loss itself, whose sd hides a spike of 8 nats.
+    """
+    window = min(1000, steps // 20)
+    return window if window >= 20 else None
+
+
+def _slid_words(telemetry: pd.DataFrame) -> str:
+    beyond = int(telemetry["backslide_2se"].fillna(False).astype(bool).sum())
+    of = int(telemetry["delta"].notna().sum())
+    return f"The loss rose at {int(telemetry['backslide'].sum())} of {of} intervals of all seeds, at {beyond} beyond two standard errors."

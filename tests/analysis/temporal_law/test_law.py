@@ -200,3 +200,31 @@ def test_laws_of_the_schedule_join_once_the_rate_has_fallen() -> None:
     assert np.isfinite(known.loc["annealing", "mae"])
     assert np.isfinite(known.loc["temporal", "mae"])  # no stable part: one form has seen the fall all along
     assert "annealing" not in forecast(loss_KP, TOKENS_K, 0.4).table()["law"].to_list()
+
+
+@pytest.mark.parametrize(("seen", "within"), [(0.6, 0.3), (0.7, 0.1), (0.85, 0.1)])
+def test_the_cosine_ends_where_the_schedule_does(seen: float, within: float) -> None:
+    """A linear decay over the last 60 %: with its first part seen none is refused and none rises."""
+    n = np.arange(1, 41) * 0.5
+    lr = 1e-3 * np.clip((20.5 - n) / 12, 0, 1)
+    a2 = 2.0 / (1 + 0.5 * n) + 2.0 - 0.25 * (1 - lr / 1e-3)
+    loss_KP = 1.5 / (1 + 0.2 * np.arange(1, 33)) + a2[:, None]
+    loss_KP = loss_KP + np.random.default_rng(0).normal(0, 2e-3, loss_KP.shape)
+    k = int(seen * len(n))
+    p = project(loss_KP[:k], n[:k] * 1e6, n[k:] * 1e6, lr[:k], lr[k:], baselines=())[0]
+    assert not p.refused
+    assert (np.diff(p.loss_M) < 1e-6).all()
+    assert abs(p.loss_M[-1] - loss_KP[-1].mean()) < within
+
+
+def test_standard_errors_hold_the_noise_that_all_positions_share() -> None:
+    """Over 6 data sets the coefficients of a0 and a2's level spread as their standard errors say, within a factor 2.5."""
+    n, rng = np.arange(1, 31) * 1.0, np.random.default_rng(0)
+    truth_KP = (0.3 * np.log(n) + 3)[:, None] / (1 + 0.2 * np.arange(1, 33)) + (2.5 / (1 + 0.5 * n) + 2)[:, None]
+    values, errors = [], []
+    for _ in range(6):
+        loss_KP = truth_KP + rng.normal(0, 0.01, (30, 1))
+        table = fit_temporal_law(fit_position_law(loss_KP), n * 1e6).table()
+        values.append(table["value"].iloc[-1])
+        errors.append(table["stderr"].iloc[-1])
+    assert 0.4 < np.median(errors) / np.std(values) < 2.5

@@ -66,7 +66,7 @@ def test_a_users_model_is_exported_and_evaluated_where_the_command_names_it(run:
         _ = opened.hf
 
     run_here(
-        "task=evaluate", "model=trajlab_run", "name=again", "model.name=mine", f'model.series.run="{run}"',
+        "task=evaluate", "series=trajlab_run", "name=again", "model.name=mine", f'model.series.run="{run}"',
         f"model.model_class={HERE}.Bigram", "data.source=embedded", "evaluation.documents=2", "evaluation.context=16",
         f"runs_dir={tmp_path}", "trainer.threads=1", "model.series.steps=[0,30]",
     )  # fmt: skip

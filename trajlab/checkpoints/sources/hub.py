@@ -140,7 +140,7 @@ def _explained(repo: str, revision: str | None) -> Iterator[None]:
         if e.errno == errno.ENOSPC:
             raise disk_full(what) from e
         raise _no_network(what, e) from e
-    except (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, RuntimeError) as e:
+    except (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, *_client_errors(), RuntimeError) as e:
         raise _no_network(what, e) from e
 
 
@@ -151,3 +151,12 @@ def _no_network(what: str, error: Exception) -> UserError:
         f"{what} can't be fetched ({why}) and isn't in the local cache; the same command goes on from there once the hub "
         "answers. Local folders work without it: model.series._target_=trajlab.checkpoints.sources.FolderSeries"
     )
+
+
+def _client_errors() -> tuple[type[Exception], ...]:
+    """What the client of newer versions of huggingface_hub raises; that of older ones raises OSErrors."""
+    try:
+        from httpx import HTTPError
+    except ImportError:
+        return ()
+    return (HTTPError,)

@@ -33,21 +33,21 @@ def test_the_report_holds_every_quantity_of_the_study(tmp_path: Path) -> None:
         "Mixed model",
         "How often each test rejects",
         "Where training turns",
-        "g_av",
+        "g (average sd)",
         "Seeds for 80 % power",
-        "backslides_2se",
-        "max_drawdown",
+        "rises beyond 2 se",
+        "largest drawdown",
         "ICC(A,1)",
         "Step spikes",
         "No run has a stable phase",
-        "per_exaflop",
+        "nats per exaFLOP",
         "of the budget was spent after it",
-        "kept_regret",
+        "regret, best kept",
         "mean loss at initialisation",
     ):
         assert quantity in text, quantity
-    names = {p.name for p in tmp_path.glob("*.png")}
-    assert {f"tinystories_budget_{f}.png" for f in ("stability", "steps", "contrasts", "returns")} <= names
+    names = {p.name for p in tmp_path.glob("figures/*.svg")}
+    assert {f"tinystories_budget_{f}.svg" for f in ("stability", "steps", "contrasts", "returns")} <= names
 
 
 def test_no_section_without_its_tables() -> None:

@@ -153,7 +153,7 @@ def test_from_stored_files_to_the_report(tmp_path: Path) -> None:
     text = (tmp_path / "report" / "report.md").read_text()
     for title in ("Checkpoint series", "Token trends", "Sequences", "Tasks"):
         assert f"## {title}" in text
-    drawn = {p.stem for p in (tmp_path / "report").glob("*.png")}
+    drawn = {p.stem for p in (tmp_path / "report" / "figures").glob("*.svg")}
     assert {"e_series", "e_trend_shares", "e_large_token_trajectories", "e_small_double_descent"} <= drawn
     assert {"e_noise", "e_mixtures", "e_tasks", "e_task_panels"} <= drawn
 

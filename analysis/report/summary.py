@@ -1,0 +1,174 @@
+"""What the first screen says of one condition, computed: three sentences, five numbers, one line of tests.
+
+Seeds S, intervals K. Only intervals that all seeds of the condition have are read, so that an unfinished seed shortens the
+answer and doesn't bend it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from trajlab.analysis.conditions import Condition
+from trajlab.analysis.figures.style import human_count
+from trajlab.analysis.repeated_measures import rm_anova, sign_flip_test
+from trajlab.analysis.report.tables import p_words
+from trajlab.analysis.statistics.intervals import t_interval
+
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The losses of a condition at the intervals that all its seeds have."""
+
+    loss_SK: NDArray[np.float64]
+    tokens_K: NDArray[np.float64]
+    train_loss: float
+    """Mean over seeds at the last interval; nan where it isn't stored."""
+
+    @property
+    def best(self) -> int:
+        """Index of the interval with the lowest mean loss."""
+        return int(self.loss_SK.mean(0).argmin())
+
+    @property
+    def rise_S(self) -> NDArray[np.float64]:
+        """Each seed's loss at the end above its loss at the interval that is best for the *other* seeds.
+
+        A seed doesn't choose the interval that it is measured from: its own luck there would make every rise too large.
+        """
+        n = len(self.loss_SK)
+        if n == 1:
+            return np.array([self.loss_SK[0, -1] - self.loss_SK[0].min()])
+        others_SK = self.loss_SK.sum(0) - self.loss_SK
+        return self.loss_SK[:, -1] - self.loss_SK[np.arange(n), others_SK.argmin(1)]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A number of the first screen: what it is, its value, and what it is ± or of."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+def common_curves(intervals: pd.DataFrame) -> Curves | None:
+    """The condition's grid of losses; None with fewer than two intervals that all runs have."""
+    grid = intervals.pivot_table(index="run", columns="interval", values="loss").dropna(axis=1)
+    grid = grid.loc[:, np.isfinite(grid).all(axis=0)]
+    if grid.shape[1] < 2 or intervals["run"].nunique() != len(grid):
+        return None
+    by = intervals.groupby("interval")
+    tokens_K = by["tokens"].mean().reindex(grid.columns).to_numpy(float)
+    last = intervals[intervals["interval"] == grid.columns[-1]]
+    train = float(last["train_loss"].mean()) if "train_loss" in last else float("nan")
+    return Curves(grid.to_numpy(float), tokens_K, train)
+
+
+def sentences(curves: Curves, floor: float | None = None) -> list[str]:
+    """The answer in three sentences: where the loss turned, whether the seeds agree, and against what it is to be seen."""
+    return [_turn(curves), _agreement(curves), _beside(curves, floor)]
+
+
+def _turn(c: Curves) -> str:
+    mean_K, tokens = c.loss_SK.mean(0), human_count(c.tokens_K[c.best])
+    if c.best == len(mean_K) - 1:
+        return f"Validation loss was still falling at the end: it was lowest, {mean_K[-1]:.2f}, at the last interval, {tokens} tokens."
+    after = (c.tokens_K[-1] - c.tokens_K[c.best]) / (c.tokens_K[-1] - c.tokens_K[0])
+    return (
+        f"Validation loss was lowest, {mean_K[c.best]:.2f}, at {tokens} tokens and ended at {mean_K[-1]:.2f}; "
+        f"{after:.0%} of the budget came after."
+    )
+
+
+def _agreement(c: Curves) -> str:
+    n, rise_S = len(c.loss_SK), c.rise_S
+    if n == 1:
+        return "There is one seed, so nothing can be said of other seeds."
+    up = int((rise_S > 0).sum())
+    low, high = _interval(rise_S)
+    who = (
+        ("Both seeds" if n == 2 else f"All {number(n)} seeds")
+        if up in (0, n)
+        else f"{number(up).capitalize()} of {number(n)} seeds"
+    )
+    if c.best == c.loss_SK.shape[1] - 1 and up == 0:
+        return f"{who} ended no higher than at the interval that is best for the others."
+    end = f"ended {'higher' if up else 'no higher'} than at the interval that is best for the others"
+    return f"{who} {end}: mean rise {_signed(float(rise_S.mean()))} nats (95 % CI {_signed(low)} to {_signed(high)})."
+
+
+def _beside(c: Curves, floor: float | None) -> str:
+    end = c.loss_SK[:, -1]
+    words = []
+    if np.isfinite(c.train_loss):
+        words.append(
+            f"training loss ended at {c.train_loss:.2f}, {abs(end.mean() - c.train_loss):.2f} nats {'below' if c.train_loss < end.mean() else 'above'} validation"
+        )
+    if floor is not None:
+        words.append(f"the lowest loss is {c.loss_SK.mean(0).min() - floor:.2f} nats above the entropy floor")
+    if not words:
+        words.append(
+            f"the seeds' losses at the end lie {np.ptp(end):.3f} nats apart"
+            if len(end) > 1
+            else "training loss isn't stored"
+        )
+    text = "; ".join(words)
+    return text[0].upper() + text[1:] + "."
+
+
+def tiles(c: Curves) -> list[Tile]:
+    """Best loss, tokens there, rise to the end, spread of seeds, budget after the best."""
+    best_S, n = c.loss_SK[:, c.best], len(c.loss_SK)
+    after = (c.tokens_K[-1] - c.tokens_K[c.best]) / (c.tokens_K[-1] - c.tokens_K[0])
+    one = "one seed: no interval"
+    return [
+        Tile("Best loss", f"{best_S.mean():.3f} nats", _ci(best_S) if n > 1 else one),
+        Tile("Tokens at best", human_count(c.tokens_K[c.best]), f"interval {c.best} of {len(c.tokens_K) - 1}"),
+        Tile("Rise to the end", f"{_signed(float(c.rise_S.mean()))} nats", _ci(c.rise_S, "+") if n > 1 else one),
+        Tile(
+            "Spread of seeds",
+            f"{c.loss_SK[:, -1].std(ddof=1):.3f} nats" if n > 1 else "–",
+            "sd at the end" if n > 1 else one,
+        ),
+        Tile("Budget after best", f"{after:.0%}", f"of {human_count(c.tokens_K[-1])} tokens"),
+    ]
+
+
+def is_it_real(condition: Condition) -> str:
+    """One line: the two tests of docs/statistics.md that are to be read, or why there are none."""
+    if condition.seeds < 2:
+        return "One seed: no test is possible; three or more are needed, six serve well."
+    try:
+        anova = rm_anova(condition.intervals, "loss", "interval", "seed", n_bootstrap=0)
+        flips = sign_flip_test(condition.intervals, "loss", "interval", "seed")
+    except ValueError as e:
+        return f"Not tested: {e}."
+    smallest = ""
+    if flips.smallest > 0.05:
+        smallest = f"; with {number(condition.seeds)} seeds it can't go below {flips.smallest:.3g}, so it can't reject"
+    return (
+        f"Does loss change over intervals? ANOVA with Greenhouse–Geisser correction F({anova.df1}, {anova.df2}) = "
+        f"{anova.f:,.1f}, {p_words(anova.p_gg)}; sign flips of whole curves {p_words(flips.p)}{smallest}."
+    )
+
+
+def number(n: int) -> str:
+    """Small numbers in words."""
+    return NUMBERS[n] if n < len(NUMBERS) else f"{n:,}"
+
+
+def _interval(values_S: NDArray[np.float64]) -> tuple[float, float]:
+    return t_interval(float(values_S.mean()), float(values_S.std(ddof=1) / np.sqrt(len(values_S))), len(values_S))
+
+
+def _ci(values_S: NDArray[np.float64], sign: str = "") -> str:
+    low, high = _interval(values_S)
+    return f"95 % CI {low:{sign}.3f} to {high:{sign}.3f}".replace("-", "−")
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")

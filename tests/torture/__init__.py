@@ -1,0 +1,1 @@
+"""Kills and faults at random moments, see docs/reliability.md."""

@@ -1,0 +1,87 @@
+"""Values that can't be meant are refused before anything is prepared or stored, each in words that name the key."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from tests.conftest import MICRO, run_here
+from trajlab.errors import UserError
+
+GEOMETRIC = ["intervals.every_tokens=null", "+intervals.geometric.first_tokens=64", "+intervals.geometric.count=4"]
+SERIES = [
+    "task=evaluate",
+    "series=hf",
+    "name=x",
+    "model.name=m",
+    "model.series.repo=a/b",
+    "model.series.tokens_per_step=1",
+]
+REFUSED = {
+    "a negative rate": (["optimizer.lr=-1"], "learning rate"),
+    "a rate of words": (["optimizer.lr=abc"], "optimizer"),
+    "a rate that is no number": (["optimizer.lr=nan"], "optimizer.lr=nan must be a finite number"),
+    "an endless rate": (["optimizer.lr=inf"], "optimizer.lr=inf must be a finite number"),
+    "no rate": (["optimizer.lr=null"], "optimizer"),
+    "one beta": (["optimizer.betas=0.9"], "optimizer"),
+    "a negative decay": (["optimizer.weight_decay=-1"], "weight_decay"),
+    "a limit that is no number": (["trainer.gradient_clip=nan"], "trainer.gradient_clip=nan"),
+    "no key-value heads": (["model.kv_heads=0"], "kv_heads"),
+    "a checkpoint before the first step": (["callbacks.checkpoint.every_steps=-1"], "every_steps=-1"),
+    "no marks": ([*GEOMETRIC, "intervals.geometric.count=0"], "intervals.geometric.count=0"),
+    "a billion marks": ([*GEOMETRIC, "intervals.geometric.count=1000000000"], "intervals.geometric.count=1000000000"),
+    "a mark at every token": (["intervals.budget_tokens=1000000", "intervals.every_tokens=1"], "intervals.every_tokens=1"),
+    "a first mark beyond the budget": ([*GEOMETRIC, "intervals.geometric.first_tokens=6400"], "intervals.geometric.first_tokens=6400"),
+    "half of geometric": (["intervals.geometric={first_tokens:1024}"], "first_tokens and count"),
+    "an unknown precision": (["trainer.precision=nope"], "trainer.precision='nope'"),
+    "a precision near one": (["trainer.precision=bf16-true"], "did you mean bf16-mixed?"),
+    "float16 on a processor": (["trainer.precision=16-mixed"], "needs a GPU"),
+    "an unknown accelerator": (["trainer.accelerator=nope"], "trainer.accelerator='nope'"),
+    "an unknown strategy": (["trainer.strategy=nope"], "trainer.strategy='nope'"),
+    "a seed of 64 bits": (["seed=9223372036854775808"], "2**63"),
+    "a thousand million unique tokens": (["data.unique_tokens=999999999"], "data.unique_tokens=999999999"),
+    "a tokenizer that is none": (["tokenizer.path=/etc/passwd"], "is no tokenizer.json"),
+    "a callback that is none": (["+callbacks.x._target_=os.getcwd"], "callbacks.x (os.getcwd) is neither"),
+    "a task of no package": (["task._target_=nope.x"], "task._target_=nope.x can't be imported"),
+    "a task that is none": (["task._target_=null"], "task names nothing"),
+    "a reference to nothing": (["seed=${nope}"], "nope"),
+    "a reference to nothing in a node": (["optimizer.lr=${nope}"], "nope"),
+    "a context of one token": (["data.context=1", "intervals.every_tokens=2"], "intervals"),
+    "export of no file": (["task=export", "name=x", "snapshot=/nope", "to=x"], "snapshot=/nope"),
+    "an unknown precision of a series": ([*SERIES, "trainer.precision=nope"], "trainer.precision='nope'"),
+    "a precision that a series doesn't have": ([*SERIES, "trainer.precision=bf16-true"], "did you mean bf16-mixed?"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_meant_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    overrides, words = REFUSED[name]
+    monkeypatch.setattr("trajlab.data.prepare.packed.pack", lambda *_: pytest.fail("text was read"))
+    base = [] if overrides[0].startswith("task=e") else MICRO
+    with pytest.raises(UserError) as e:
+        run_here(*base, f"runs_dir={tmp_path}", *overrides)
+    assert words in str(e.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="this machine has none; write trainer=cpu"):
+        run_here(*MICRO, f"runs_dir={tmp_path}", "trainer=gpu")
+
+
+def test_a_hub_without_a_network_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class HTTPError(Exception):
+        """As in httpx, which newer versions of huggingface_hub use: no OSError."""
+
+    def no_route(*_: object, **__: object) -> None:
+        raise HTTPError("no route to host")
+
+    client = ModuleType("httpx")
+    client.HTTPError = HTTPError  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "httpx", client)
+    monkeypatch.setattr("huggingface_hub.HfApi.list_repo_refs", no_route)
+    with pytest.raises(UserError, match="a/b"):
+        run_here(*SERIES, f"runs_dir={tmp_path}")

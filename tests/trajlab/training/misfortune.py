@@ -1,0 +1,35 @@
+"""Callbacks that bring upon a run what happens to runs: a signal, a gradient that is not finite."""
+
+import os
+import signal
+from typing import Any
+
+import lightning as L
+from torch import Tensor
+
+from trajlab.evaluation.context import RunCallback
+
+
+class SignalAt(RunCallback):
+    """Sends this process a signal during a step, where ``step`` is the number of steps done before."""
+
+    def __init__(self, step: int, name: str) -> None:
+        self.step, self.name = step, name
+
+    def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), signal.Signals[self.name])
+
+
+class NonFiniteGradients(RunCallback):
+    """Turns the head's gradient into ``value`` in the steps of ``steps`` (done before), for one seed alone."""
+
+    def __init__(self, steps: list[int], seed: int | None = None, value: str = "NaN") -> None:
+        self.steps, self.seed, self.value = steps, seed, float(value)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        def poison(gradient: Tensor) -> Tensor:
+            return gradient * self.value if trainer.global_step in self.steps else gradient
+
+        if self.seed is None or self.run.store.seed == self.seed:
+            pl_module.model.head_weight.register_hook(poison)
