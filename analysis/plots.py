@@ -39,7 +39,7 @@ def plot(
     who = [c for c in ("experiment", "run") if c in shown]
     groups = shown.groupby(hue, sort=False) if hue else [("mean", shown)]
     for place, (name, rows) in enumerate(groups):
-        drawn = pd.DataFrame({"run": rows.groupby(who).ngroup(), "tokens": rows[x], y: rows[y]})
+        drawn = pd.DataFrame({"run": rows.groupby(who).ngroup(), "condition": "", "tokens": rows[x], y: rows[y]})
         seed_band(ax, drawn, y, PALETTE[place % len(PALETTE)], str(name))
     ax.set_xlabel(LABELS.get(x, x.replace("_", " ")))
     ax.set_ylabel(LABELS.get(y, y.replace("_", " ")))

@@ -158,7 +158,7 @@ def _epochs(ax: Axes, intervals: pd.DataFrame) -> None:
         return
     last = intervals.loc[intervals["tokens"].idxmax()]
     per_epoch, epochs = last["tokens"] / last["epoch"], int(last["epoch"] + 1e-9)
-    most = 10 if ax.figure.get_size_inches()[0] > NARROW[0] else 4
+    most = 10 if ax.figure.bbox.width / ax.figure.dpi > NARROW[0] else 4
     every = max(1, -(-epochs // most))
     for epoch in range(every, epochs + 1, every):
         ax.axvline(epoch * per_epoch, ymin=0.97, color="0.3", linewidth=0.8)

@@ -1,5 +1,7 @@
 """Figures of stability telemetry: changes, volatility, drawdown, spread of seeds; rises by seed; steps with their spikes."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.colors import ListedColormap
@@ -20,7 +22,11 @@ def stability_panels(telemetry: pd.DataFrame, spread: pd.DataFrame, *, caption: 
     figure, axes = new_figure("Stability along training", caption, rows=2, columns=2, height=2.8)
     means = spread.set_index("interval")["mean"]
     for place, (run, curve) in enumerate(telemetry.groupby("run")):
-        style = {"color": PALETTE[place % len(PALETTE)], "linestyle": DASHES[place % len(DASHES)], "linewidth": 0.9}
+        style: dict[str, Any] = {
+            "color": PALETTE[place % len(PALETTE)],
+            "linestyle": DASHES[place % len(DASHES)],
+            "linewidth": 0.9,
+        }
         for ax, column in zip(axes[:3], ("delta", "volatility", "drawdown"), strict=True):
             ax.plot(curve["tokens"], curve[column], label=str(run), **style)
         apart = curve["loss"].to_numpy() - means.reindex(curve["interval"]).to_numpy()

@@ -1,6 +1,7 @@
 """The page: what the template shows, put together from runs and sections. Nothing here is HTML; the template escapes."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -152,17 +153,18 @@ def _answer(condition: Condition, runs: Runs, shown: Shown) -> Answer | None:
     own = runs.select(experiment=str(condition.intervals["experiment"].iloc[0]))
     floor = own.entropy_floor(str(condition.intervals["split"].iloc[0]))
     lines = sentences(curves, floor)
-    options = {"floor": floor, "caption": condition.caption}
+    options: dict[str, Any] = {"floor": floor, "caption": condition.caption}
+    views: tuple[dict[str, Any], ...] = ({}, {"narrow": True}, {"log": True})
     words = "Each seed thin, the mean with its 95 % interval thick; circle: the lowest mean validation loss."
     wide, narrow, log = (
         shown.figure(turn_figure(condition.intervals, **options, **view), f"turn-{condition.name}", words, alt=lines[0])
-        for view in ({}, {"narrow": True}, {"log": True})
+        for view in views
     )
     return Answer(slug(condition.name), shown.unique(f"condition-{condition.name}"), _named(condition), condition.seeds,
                   lines, tiles(curves), is_it_real(condition), wide, narrow, log)  # fmt: skip
 
 
-def _compared(c: Comparison, shown: Shown) -> dict[str, object]:
+def _compared(c: Comparison, shown: Shown) -> dict[str, Any]:
     named = [(setting(k), k.intervals) for k in c.conditions]
     caption = c.conditions[0].caption
     alt = " ".join(c.sentences[:2])
@@ -183,7 +185,7 @@ def _compared(c: Comparison, shown: Shown) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _section(section: Section, shown: Shown) -> dict[str, object]:
+def _section(section: Section, shown: Shown) -> dict[str, Any]:
     groups = [Group()]
     for block in section.blocks:
         if block.kind == "condition":

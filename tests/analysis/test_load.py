@@ -182,7 +182,7 @@ def test_the_report_names_a_run_that_can_t_be_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[Runs] = []
-    monkeypatch.setattr("trajlab.analysis.report.write_report", lambda runs, *_: written.append(runs))
+    monkeypatch.setattr("trajlab.analysis.report.write_report", lambda runs, *_, **__: written.append(runs))
     for seed in range(2):
         write_run(tmp_path / "runs", "a", f"seed={seed}")
     (tmp_path / "runs" / "a" / "seed=1" / "manifest.json").write_text("{")
