@@ -124,6 +124,10 @@ def _explained(repo: str, revision: str | None) -> Iterator[None]:
     """The hub's errors as messages that say what to do."""
     from huggingface_hub import errors
 
+    unreachable: tuple[type[Exception], ...] = (
+        errors.HfHubHTTPError, errors.OfflineModeIsEnabled, RuntimeError, *_client_errors()
+    )  # fmt: skip
+
     what = f"{repo}@{revision}" if revision else repo
     try:
         yield
@@ -140,7 +144,7 @@ def _explained(repo: str, revision: str | None) -> Iterator[None]:
         if e.errno == errno.ENOSPC:
             raise disk_full(what) from e
         raise _no_network(what, e) from e
-    except (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, *_client_errors(), RuntimeError) as e:
+    except unreachable as e:
         raise _no_network(what, e) from e
 
 
