@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trajlab.config.schema import LAYOUTS, DataConfig
+from trajlab.config.groups import DataConfig
+from trajlab.config.schema import LAYOUTS
 from trajlab.data import sampling
 from trajlab.data.corpora import Corpus
 from trajlab.errors import UserError

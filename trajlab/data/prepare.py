@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from trajlab.config.schema import DataConfig, TokenizerConfig, ValidationConfig
+from trajlab.config.groups import DataConfig, TokenizerConfig, ValidationConfig
 from trajlab.data import packed, sampling, tokenizer
 from trajlab.data.corpora import Corpus, EmbeddedCorpus
 from trajlab.data.packed import PackedWindows

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from trajlab.config.schema import DataConfig
+from trajlab.config.groups import DataConfig
 from trajlab.data import corpora
 from trajlab.data.corpora import Corpus
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from trajlab.config.schema import TokenizerConfig
+from trajlab.config.groups import TokenizerConfig
 from trajlab.data.corpora import END_OF_TEXT, Corpus
 from trajlab.errors import UserError
 from trajlab.files import publish

@@ -9,7 +9,7 @@ from math import ceil
 
 import numpy as np
 
-from trajlab.config.schema import IntervalsConfig
+from trajlab.config.groups import IntervalsConfig
 from trajlab.errors import UserError
 
 

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from trajlab.config.schema import POSITION_WEIGHTINGS, weighted_positions
+from trajlab.config.groups import POSITION_WEIGHTINGS, weighted_positions
 from trajlab.config.stored import refuse_foreign_corpora
 from trajlab.config.technical import FORMERLY
 from trajlab.errors import UserError

@@ -20,8 +20,9 @@ from trajlab.averaging import Averager
 from trajlab.averaging.over_files import average_series
 from trajlab.checkpoints.snapshots import load_tied
 from trajlab.checkpoints.weights import read_weights
+from trajlab.config.groups import DataConfig, IntervalsConfig, TokenizerConfig, TrainerConfig
 from trajlab.config.parse import parse, refusals
-from trajlab.config.schema import AverageConfig, DataConfig, IntervalsConfig, TokenizerConfig, TrainerConfig
+from trajlab.config.schema import AverageConfig
 from trajlab.config.stored import corpus_class
 from trajlab.data.datamodule import TokenDataModule
 from trajlab.data.prepare import prepare

@@ -20,8 +20,9 @@ from trajlab.averaging.over_series import SeriesAverages, needed
 from trajlab.checkpoints.sources import Checkpoint, CheckpointSeries, on_disk, prefetched
 from trajlab.config import trial
 from trajlab.config.build import build
+from trajlab.config.groups import TrainerConfig
 from trajlab.config.parse import Configured, configured, refusals
-from trajlab.config.schema import BIGBENCH_SHOTS, CheckpointModelConfig, EvaluateConfig, TrainerConfig
+from trajlab.config.schema import BIGBENCH_SHOTS, CheckpointModelConfig, EvaluateConfig
 from trajlab.data.documents import EvaluationText
 from trajlab.errors import UserError
 from trajlab.evaluation.checkpoint_model import CheckpointModel, open_tokenizer

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from trajlab.config.schema import weighted_positions
+from trajlab.config.groups import weighted_positions
 
 
 def position_weights(context: int, weighting: str, factor: float) -> Tensor | None:

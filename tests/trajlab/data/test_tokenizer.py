@@ -8,7 +8,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from trajlab.analysis import load_runs
-from trajlab.config.schema import TokenizerConfig
+from trajlab.config.groups import TokenizerConfig
 from trajlab.data.tokenizer import byte_tokenizer, end_of_text_id, problems, token_bytes
 from trajlab.errors import UserError
 
