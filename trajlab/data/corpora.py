@@ -10,8 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -20,11 +19,17 @@ from typing import Any, Protocol, runtime_checkable
 
 from trajlab.config.build import build
 from trajlab.data.storygrammar.stories import StoryGrammar
+from trajlab.data.text_files import (
+    READERS,
+    by_numbers,
+    read_jsonl,
+    read_saved_dataset,
+    readable,
+    refuse_incomplete,
+    text_of,
+)
 from trajlab.errors import UserError
 
-END_OF_TEXT = "<|endoftext|>"
-LONGEST_WORD = 100_000
-"""Characters without white space that a text may hold: a tokenizer takes time with their square (3 MB: minutes)."""
 SPLITS = ("train", "validation")
 SHUFFLE_BUFFER = 10_000
 """Documents of a stream that are drawn from at random: some ten megabytes of stories."""
@@ -134,21 +139,21 @@ class PathCorpus:
             return [self.path] if split == "train" else []
         prefix = "train" if split == "train" else "valid"
         named = (p for p in self.path.iterdir() if p.name.startswith(prefix))
-        found = sorted((p for p in named if p.is_dir() or (p.is_file() and p.suffix in _READERS)), key=_by_numbers)
+        found = sorted((p for p in named if p.is_dir() or (p.is_file() and p.suffix in READERS)), key=by_numbers)
         if not found and split == "train":
             raise UserError(
                 f"data.source={self.path}: the folder has no train file; wanted is a name that begins with 'train' and "
-                f"ends in {', '.join(_READERS)}, or a folder written by datasets.save_to_disk"
+                f"ends in {', '.join(READERS)}, or a folder written by datasets.save_to_disk"
             )
-        _refuse_incomplete(found, self.path, prefix)
+        refuse_incomplete(found, self.path, prefix)
         return found
 
     def _read(self, parts: list[Path]) -> Iterator[str]:
         for part in parts:
-            read = _read_saved_dataset if part.is_dir() else _READERS.get(part.suffix)
+            read = read_saved_dataset if part.is_dir() else READERS.get(part.suffix)
             if read is None:
-                raise UserError(f"data.source={part}: can't read {part.suffix!r}; wanted is {', '.join(_READERS)}")
-            yield from (d for d in _readable(read, part, self.text_column) if d.strip())
+                raise UserError(f"data.source={part}: can't read {part.suffix!r}; wanted is {', '.join(READERS)}")
+            yield from (d for d in readable(read, part, self.text_column) if d.strip())
 
     def _held_out(self, document: str) -> bool:
         digest = hashlib.blake2b(document.encode(), digest_size=8).digest()
@@ -200,7 +205,7 @@ class HubCorpus:
     def _rows(self, split: str) -> Iterator[str]:
         kept = self._kept(split)
         if self.offline:
-            yield from _read_jsonl(kept, "text") if kept.exists() else self._stream(split)
+            yield from read_jsonl(kept, "text") if kept.exists() else self._stream(split)
             return
         kept.parent.mkdir(parents=True, exist_ok=True)
         with kept.open("a+", encoding="utf8") as file:
@@ -227,7 +232,7 @@ class HubCorpus:
         if self.sample_seed is not None and not self.offline:
             rows = rows.shuffle(seed=self.sample_seed, buffer_size=SHUFFLE_BUFFER)
         return (
-            _text(row[self.text_column], f"{self.repo}, row {i:,}", self.text_column) for i, row in enumerate(rows, 1)
+            text_of(row[self.text_column], f"{self.repo}, row {i:,}", self.text_column) for i, row in enumerate(rows, 1)
         )
 
 
@@ -318,108 +323,6 @@ def _hub_revision(repo: str, cache_dir: Path, timeout: float, sample_seed: int |
         return None, f"no answer ({type(e).__name__})"
     finally:
         executor.shutdown(wait=False)
-
-
-def _read_txt(path: Path, column: str) -> Iterator[str]:
-    lines: list[str] = []
-    with path.open(encoding="utf8") as file:
-        for number, line in enumerate(file, 1):
-            *ended, rest = line.split(END_OF_TEXT)
-            for piece in ended:
-                yield _text("".join([*lines, piece]).strip(), f"{path}:{number}", "text")
-                lines = []
-            lines.append(rest)
-    yield _text("".join(lines).strip(), str(path), "text")
-
-
-def _read_jsonl(path: Path, column: str) -> Iterator[str]:
-    with path.open(encoding="utf8") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                value = json.loads(line)[column]
-            except (json.JSONDecodeError, KeyError, TypeError) as e:
-                raise UserError(f"{path}:{number}: no JSON object with the key {column!r} ({type(e).__name__})") from e
-            yield _text(value, f"{path}:{number}", column)
-
-
-def _read_parquet(path: Path, column: str) -> Iterator[str]:
-    import pyarrow.parquet as pq
-
-    file = pq.ParquetFile(path)
-    if column not in file.schema_arrow.names:
-        raise UserError(f"{path}: no column {column!r}; it has {', '.join(file.schema_arrow.names)}")
-    rows = (v for batch in file.iter_batches(columns=[column], batch_size=1024) for v in batch.column(0).to_pylist())
-    for number, value in enumerate(rows, 1):
-        yield _text(value, f"{path}, row {number:,}", column)
-
-
-def _read_saved_dataset(path: Path, column: str) -> Iterator[str]:
-    from datasets import load_from_disk
-
-    for number, row in enumerate(load_from_disk(str(path)), 1):
-        yield _text(row[column], f"{path}, row {number:,}", column)
-
-
-def _text(value: object, where: str, column: str) -> str:
-    """A document. Raises UserError for what is no text, and would be trained on as 'None' or '[1, 2]'."""
-    if not isinstance(value, str):
-        raise UserError(f"{where}: {column!r} is no text but {str(value)[:40]!r}; repair the row or take it out")
-    try:
-        value.encode()
-    except UnicodeEncodeError as e:
-        raise UserError(
-            f"{where}: {column!r} holds half a character ({e.reason}); repair the row or take it out"
-        ) from e
-    if len(value) > LONGEST_WORD and (word := re.search(rf"\S{{{LONGEST_WORD},}}", value)):
-        raise UserError(
-            f"{where}: {len(word[0]):,} characters without white space, from character {word.start():,} on, are no text "
-            f"(allowed are {LONGEST_WORD:,}); take them out"
-        )
-    return value
-
-
-def _readable(read: Callable[[Path, str], Iterator[str]], path: Path, column: str) -> Iterator[str]:
-    """The documents of a file. Raises UserError where its bytes are not what its name promises."""
-    import pyarrow as pa
-
-    try:
-        yield from read(path, column)
-    except UnicodeDecodeError as e:
-        hint = (
-            "it looks like UTF-16" if e.object[:2] in (b"\xff\xfe", b"\xfe\xff") else f"byte {e.object[e.start]:#04x}"
-        )
-        raise UserError(f"{path} is not in UTF-8 ({hint}); convert it, e.g. with iconv -t UTF-8") from e
-    except (pa.ArrowException, OSError) as e:
-        raise UserError(f"{path} can't be read ({' '.join(str(e).split())[:200]}); write it again") from e
-
-
-def _by_numbers(path: Path) -> list[str | int]:
-    """train-2 before train-10, train-00000-of-00002 as it is."""
-    return [int(piece) if piece.isdigit() else piece for piece in re.split(r"([0-9]+)", path.name)]
-
-
-def _refuse_incomplete(found: list[Path], folder: Path, prefix: str) -> None:
-    """Raise UserError for files of several kinds, which may hold the same text twice, and where shards are missing."""
-    kinds = sorted({p.suffix or "folder" for p in found})
-    if len(kinds) > 1:
-        raise UserError(
-            f"data.source={folder}: {prefix} files of several kinds ({', '.join(kinds)}); leave one kind there, or name a file"
-        )
-    shards = [m for p in found if (m := re.search(r"-([0-9]+)-of-([0-9]+)", p.name))]
-    if shards and len(found) != int(shards[0][2]):
-        raise UserError(
-            f"data.source={folder}: {len(found)} of {int(shards[0][2])} {prefix} files are there; fetch the others, or name "
-            "one file"
-        )
-
-
-_READERS: dict[str, Callable[[Path, str], Iterator[str]]] = {
-    ".txt": _read_txt,
-    ".jsonl": _read_jsonl,
-    ".parquet": _read_parquet,
-}
 
 
 def _file_hash(path: Path) -> bytes:

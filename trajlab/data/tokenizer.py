@@ -10,7 +10,8 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from trajlab.config.groups import TokenizerConfig
-from trajlab.data.corpora import END_OF_TEXT, Corpus
+from trajlab.data.corpora import Corpus
+from trajlab.data.text_files import END_OF_TEXT
 from trajlab.errors import UserError
 from trajlab.files import publish
 

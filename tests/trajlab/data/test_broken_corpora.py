@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trajlab.data.corpora import END_OF_TEXT, PathCorpus
+from trajlab.data.corpora import PathCorpus
 from trajlab.data.packed import _encoded
+from trajlab.data.text_files import END_OF_TEXT
 from trajlab.data.tokenizer import byte_tokenizer
 from trajlab.errors import UserError
 
