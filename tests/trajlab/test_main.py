@@ -146,13 +146,13 @@ def test_another_configuration_is_refused_by_its_keys(tmp_path: Path) -> None:
     trajlab(*MICRO, f"runs_dir={tmp_path}", "optimizer.lr=1e-4", "overwrite=true")
 
 
-def test_a_truncated_checkpoint_is_named(tmp_path: Path) -> None:
+def test_truncated_checkpoints_are_named(tmp_path: Path) -> None:
     trajlab(*MICRO, f"runs_dir={tmp_path}")
     folder = tmp_path / "tinystories_budget_small" / "seed=0"
     manifest = folder / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"finished"', '"running"'))
-    checkpoint = folder / "checkpoints" / "last.ckpt"
-    checkpoint.write_bytes(checkpoint.read_bytes()[:2000])
+    for checkpoint in (folder / "checkpoints").glob("*.ckpt"):  # the last, and the one before
+        checkpoint.write_bytes(checkpoint.read_bytes()[:2000])
     done = trajlab(*MICRO, f"runs_dir={tmp_path}", check=False)
     assert done.returncode != 0
     assert "last.ckpt can't be read" in done.stderr
