@@ -17,7 +17,7 @@ SHARDED = (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)
 
 
 class CheckpointAveraging(RunCallback):
-    """Any number of averages at once (LAWA, EMA, SWA, merging; methods.md §4), for any LightningModule.
+    """Any number of averages at once (LAWA, EMA, SWA, merging; docs/methods.md §4), for any LightningModule.
 
     In a trajlab run each average is a variant that the evaluation engine scores at every interval. Beside any other
     Trainer it works without a run: read the averages with `weights`, or train and validate inside `applied`::

@@ -59,7 +59,7 @@ class NllSums(Metric):
 
 
 class IntervalTelemetry(RunCallback):
-    """The consumer that fills table `intervals` (methods.md §1), with the state of training beside the losses.
+    """The consumer that fills table `intervals` (docs/methods.md §1), with the state of training beside the losses.
 
     Losses in nats per token; ``train_loss`` is the mean over the interval's steps (those whose loss is finite); ``seconds_train`` is the time of these
     steps, without evaluation and storing. The columns of training are null at initialisation, and in a series of

@@ -18,7 +18,7 @@ from trajlab.store.tables import FORECASTS
 
 
 class LiveForecast(RunCallback):
-    """Forecasts the run's final loss from the losses so far (methods.md §3), so that a hopeless run can be stopped.
+    """Forecasts the run's final loss from the losses so far (docs/methods.md §3), so that a hopeless run can be stopped.
 
     One row per law goes to table `forecasts`: nats at ``target_tokens`` with a band of 90 %, or why the law was refused. The
     ``law``'s forecast (another's where it is refused, in the order of ``fallbacks``; the laws of the step alone unless given) goes to `RunContext.latest`, which

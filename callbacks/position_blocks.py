@@ -12,7 +12,7 @@ from trajlab.store.tables import POSITION_BLOCKS
 
 
 class PositionBlocks(RunMember):
-    """Sums of nll at each position over each of ``blocks`` runs of neighbouring windows (methods.md §3).
+    """Sums of nll at each position over each of ``blocks`` runs of neighbouring windows (docs/methods.md §3).
 
     Overlapping windows repeat tokens, so single windows are no sample; a block of neighbours nearly is. Rows go to table
     `position_blocks`: ``nll_sum`` lists the positions' sums in nats, ``windows`` how many each sums.

@@ -12,7 +12,7 @@ from trajlab.store.tables import POSITIONS
 
 
 class PositionLoss(RunMember):
-    """Sums of nll at each context position, per weight variant and split (methods.md §3).
+    """Sums of nll at each context position, per weight variant and split (docs/methods.md §3).
 
     Rows go to table `positions`: position is 1-based, nll in nats. Raises ValueError when two batches of one
     evaluation differ in context length.

@@ -39,7 +39,7 @@ class ProbeLosses(Metric):
 
 
 class TokenLoss(RunMember):
-    """Nll of every token of a pinned probe set, per weight variant (methods.md §5), in nats (float32).
+    """Nll of every token of a pinned probe set, per weight variant (docs/methods.md §5), in nats (float32).
 
     The probe set is drawn once among the targets of ``split`` that count: a function of the windows, ``probes`` and
     ``seed`` alone, so every checkpoint and every run on the same windows has the same one. Rows go to table `tokens`;

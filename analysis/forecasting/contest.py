@@ -20,7 +20,7 @@ from trajlab.analysis.forecasting.baselines import MeanLoss, project_curve
 from trajlab.analysis.forecasting.projection import Projection
 
 FRACTIONS = (0.1, 0.2, 0.4)
-"""Of the tokens, on which laws are fitted (methods.md §3)."""
+"""Of the tokens, on which laws are fitted (docs/methods.md §3)."""
 
 
 @dataclass(frozen=True)

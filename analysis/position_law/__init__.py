@@ -1,4 +1,4 @@
-"""The loss at each position of the context as a hyperbola: L_i = a0 / (1 + a1·i) + a2 (methods.md §3, arXiv 2404.17785).
+"""The loss at each position of the context as a hyperbola: L_i = a0 / (1 + a1·i) + a2 (docs/methods.md §3, arXiv 2404.17785).
 
 - `position_losses`           table `positions` → arrays of one run, variant and split
 - `fit_position_law`          arrays → `PositionLaw`, all checkpoints at once

@@ -1,6 +1,6 @@
 """Forms that a position law's parameters may follow along training, by name in `FORMS`.
 
-Published are "logarithmic, hyperbolic and piecewise cosine"; the formulas here are reconstructed from that (methods.md
+Published are "logarithmic, hyperbolic and piecewise cosine"; the formulas here are reconstructed from that (docs/methods.md
 §3). A new form is a subclass of `Form` under `@register`. Shapes: K checkpoints, Q coefficients. ``n`` is millions of
 tokens, so that coefficients are of readable size; 0 is no argument of any form.
 """

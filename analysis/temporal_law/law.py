@@ -1,4 +1,4 @@
-"""The temporal scaling law: the position law's parameters along training (methods.md §3).
+"""The temporal scaling law: the position law's parameters along training (docs/methods.md §3).
 
     L_i(N) = a0(N) / (1 + a1(N)·i) + a2(N)
 

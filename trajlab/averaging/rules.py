@@ -1,4 +1,4 @@
-"""The arithmetic of weight averages (methods.md §4), the same for a run in progress and for files.
+"""The arithmetic of weight averages (docs/methods.md §4), the same for a run in progress and for files.
 
 `lawa`, `ema`, `swa` and `merge` make an `Averager`: a rule, how often it takes the weights, and its name. A rule keeps
 one running average per tensor (`Rule.start`); whoever feeds tensors to it in the same order gets the same bits, be it

@@ -1,4 +1,4 @@
-"""Averages kept while snapshots come in, one tensor at a time (methods.md §4)."""
+"""Averages kept while snapshots come in, one tensor at a time (docs/methods.md §4)."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -2,7 +2,7 @@
 
 `SequencePerplexity` scores the same sequences under every checkpoint (table `sequences`); `noised` and `contradicted`
 make them from validation documents, `mixture_sequences` draws them from p′ ∝ max(λ_small·p_small + λ_large·p_large, 0)
-(methods.md §5), ``task=mixture`` writes those to a file. Shapes: B sequences, T tokens, V vocabulary.
+(docs/methods.md §5), ``task=mixture`` writes those to a file. Shapes: B sequences, T tokens, V vocabulary.
 """
 
 import json
