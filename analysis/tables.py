@@ -16,10 +16,23 @@ EVALUATED = {**STORE, "variant": "string", "split": "string"}
 COLUMNS: dict[str, dict[str, str]] = {
     "intervals": EVALUATED
     | {
-        "mark_tokens": "int64", "epoch": "double", "unique_tokens": "int64", "nll_sum": "double",
-        "nll_sq_sum": "double", "token_count": "int64", "window_nll": "list<item: double>", "byte_count": "int64",
-        "loss": "double", "ppl": "double", "bits_per_byte": "double", "train_loss": "double", "grad_norm": "double",
-        "lr": "double", "seconds_train": "double", "tokens_per_second": "double", "seconds_eval": "double",
+        "mark_tokens": "int64",
+        "epoch": "double",
+        "unique_tokens": "int64",
+        "nll_sum": "double",
+        "nll_sq_sum": "double",
+        "token_count": "int64",
+        "window_nll": "list<item: double>",
+        "byte_count": "int64",
+        "loss": "double",
+        "ppl": "double",
+        "bits_per_byte": "double",
+        "train_loss": "double",
+        "grad_norm": "double",
+        "lr": "double",
+        "seconds_train": "double",
+        "tokens_per_second": "double",
+        "seconds_eval": "double",
     },
     "steps": STORE | {"train_loss": "double", "grad_norm": "double", "lr": "double", "seconds": "double"},
     "positions": EVALUATED | {"position": "int64", "nll_sum": "double", "nll_sq_sum": "double", "count": "int64"},
@@ -27,33 +40,60 @@ COLUMNS: dict[str, dict[str, str]] = {
     "tokens": EVALUATED | {"probe": "int64", "nll": "float"},
     "probes": STORE
     | {
-        "split": "string", "probe": "int64", "window": "int64", "position": "int64", "token_id": "int64",
-        "token": "string", "frequency": "int64", "fingerprint": "string",
+        "split": "string",
+        "probe": "int64",
+        "window": "int64",
+        "position": "int64",
+        "token_id": "int64",
+        "token": "string",
+        "frequency": "int64",
+        "fingerprint": "string",
     },
     "forecasts": EVALUATED
     | {
-        "law": "string", "target_tokens": "int64", "forecast": "double", "low": "double", "high": "double",
+        "law": "string",
+        "target_tokens": "int64",
+        "forecast": "double",
+        "low": "double",
+        "high": "double",
         "refused": "string",
     },
     "sequences": STORE
     | {
-        "kind": "string", "level": "double", "level_large": "double", "decoding": "string", "sequence": "int64",
-        "nll_sum": "double", "token_count": "int64",
+        "kind": "string",
+        "level": "double",
+        "level_large": "double",
+        "decoding": "string",
+        "sequence": "int64",
+        "nll_sum": "double",
+        "token_count": "int64",
     },
     "tasks": STORE
     | {"task": "string", "metric": "string", "value": "double", "stderr": "double", "n": "int64", "shots": "int64"},
     "checkpoints": STORE
     | {
-        "revision": "string", "weights_hash": "string", "same_weights_as": "string", "parameters": "int64",
-        "weights_bytes": "int64", "seconds_load": "double", "seconds_eval": "double",
+        "revision": "string",
+        "weights_hash": "string",
+        "same_weights_as": "string",
+        "parameters": "int64",
+        "weights_bytes": "int64",
+        "seconds_load": "double",
+        "seconds_eval": "double",
     },
     "tensors": STORE
     | {
-        "tensor": "string", "file": "string", "dtype": "string", "shape": "list<item: int64>", "digest": "string",
-        "norm": "double", "nonfinite": "int64", "distance_first": "double", "distance_previous": "double",
+        "tensor": "string",
+        "file": "string",
+        "dtype": "string",
+        "shape": "list<item: int64>",
+        "digest": "string",
+        "norm": "double",
+        "nonfinite": "int64",
+        "distance_first": "double",
+        "distance_previous": "double",
     },
     "measured": STORE | {"measure": "string", "revision": "string", "seconds": "double"},
-}  # fmt: skip
+}
 """Column and type, by table."""
 
 ORDER = ("experiment", "run", "variant", "split", "interval", "step", "position")

@@ -69,9 +69,14 @@ def turning_point(
     at_S = y_SK[np.arange(len(y_SK)), chosen_S]
     best = int(y_SK.mean(0).argmin())
     return TurningPoint(
-        levels[best], p_fall, p_rise, max(p_fall, p_rise), tuple(inside or [levels[best]]),
-        *_mean_with_interval(y_SK[:, 0] - at_S), *_mean_with_interval(y_SK[:, -1] - at_S),
-    )  # fmt: skip
+        levels[best],
+        p_fall,
+        p_rise,
+        max(p_fall, p_rise),
+        tuple(inside or [levels[best]]),
+        *_mean_with_interval(y_SK[:, 0] - at_S),
+        *_mean_with_interval(y_SK[:, -1] - at_S),
+    )
 
 
 def _signs(n: int, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -119,9 +119,15 @@ class TokenLoss(RunMember):
         self._refuse_other_set(digest)
         texts = self.run.token_texts(ids) if self.run.token_texts else [None] * len(ids)
         columns: dict[str, Any] = {
-            "split": [self.split] * len(ids), "probe": np.arange(len(ids)), "window": window, "position": position + 1,
-            "token_id": ids, "token": texts, "frequency": frequency_V[ids], "fingerprint": [digest] * len(ids),
-        }  # fmt: skip
+            "split": [self.split] * len(ids),
+            "probe": np.arange(len(ids)),
+            "window": window,
+            "position": position + 1,
+            "token_id": ids,
+            "token": texts,
+            "frequency": frequency_V[ids],
+            "fingerprint": [digest] * len(ids),
+        }
         rows = pa.table([pa.array(columns[f.name], f.type) for f in PROBES.rows], schema=PROBES.rows)
         self.run.store.write(PROBES.name, Interval(0, 0, 0, 0), rows)
 

@@ -37,8 +37,17 @@ OWN = {
 """trajlab's own claims, by the study that they judge."""
 
 COLUMNS = [
-    "claim", "published", "observed", "ci_low", "ci_high", "margin", "holds", "error_rate", "verdict", "reason",
-]  # fmt: skip
+    "claim",
+    "published",
+    "observed",
+    "ci_low",
+    "ci_high",
+    "margin",
+    "holds",
+    "error_rate",
+    "verdict",
+    "reason",
+]
 """A set of claims from outside may leave out ``margin``, ``holds``, ``error_rate`` and ``reason``."""
 
 

@@ -45,9 +45,16 @@ def _gain_claim(frame: pd.DataFrame, claim: str, over_flops: bool) -> Claim:
         (0.0, "over 0") if over_flops else (LITTLE, f"under {LITTLE:g}: a gain that counts as nothing (ours)")
     )
     return one_sided(
-        claim, "over 0" if over_flops else f"under {LITTLE:g}", observed, interval, bound, above=over_flops,
-        margin=margin, holds=f"{len(models)} models", check="R² over models",
-    )  # fmt: skip
+        claim,
+        "over 0" if over_flops else f"under {LITTLE:g}",
+        observed,
+        interval,
+        bound,
+        above=over_flops,
+        margin=margin,
+        holds=f"{len(models)} models",
+        check="R² over models",
+    )
 
 
 def _gain(frame: pd.DataFrame, over_flops: bool) -> float:
@@ -96,9 +103,16 @@ def _slope_claim(
         return not_testable(claim, published, f"not testable with {len(x_R)} models: they are what varies")
     slope, interval = slope_interval(x_R, nll_RS, count_RS, n, rng)
     return one_sided(
-        claim, published, slope, interval, 0.0, above=above, margin=published,
-        holds=f"{len(x_R)} models, sequences", check="slope on size",
-    )  # fmt: skip
+        claim,
+        published,
+        slope,
+        interval,
+        0.0,
+        above=above,
+        margin=published,
+        holds=f"{len(x_R)} models, sequences",
+        check="slope on size",
+    )
 
 
 def _last_sums(

@@ -79,9 +79,15 @@ def _over_runs(claim: str, values: pd.Series, missing: str = "no run reaches it"
         have = f"{len(values_S)} run{'s' if len(values_S) != 1 else ''}" if len(values_S) else missing
         return not_testable(claim, "over 0", f"{have}; a spread over seeds needs three")
     return one_sided(
-        claim, "over 0", float(np.mean(values_S)), mean_interval(values_S), 0.0, margin="over 0",
-        holds=f"{len(values_S)} seeds", check="paired over seeds",
-    )  # fmt: skip
+        claim,
+        "over 0",
+        float(np.mean(values_S)),
+        mean_interval(values_S),
+        0.0,
+        margin="over 0",
+        holds=f"{len(values_S)} seeds",
+        check="paired over seeds",
+    )
 
 
 CLAIMS = ClaimSet(

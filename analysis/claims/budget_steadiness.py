@@ -54,9 +54,16 @@ def _backslides(frame: pd.DataFrame) -> Claim:
     half = float(np.hypot((high - low) / 2, 1.96 * found.spread))
     words = f"{found.observed_S.min():.0f} to {found.observed_S.max():.0f} per seed, {mean:+.1f} beyond a steady run's"
     return Claim(
-        claim, f"in the runs (≥ {RECURRENT:g})", words, mean - half, mean + half, (RECURRENT, np.inf),
-        f"at least {RECURRENT:g} more than a smooth curve with the same measurement error has", "seeds, text", "backslides",
-    )  # fmt: skip
+        claim,
+        f"in the runs (≥ {RECURRENT:g})",
+        words,
+        mean - half,
+        mean + half,
+        (RECURRENT, np.inf),
+        f"at least {RECURRENT:g} more than a smooth curve with the same measurement error has",
+        "seeds, text",
+        "backslides",
+    )
 
 
 def _stable_phase(frame: pd.DataFrame) -> Claim:
@@ -74,9 +81,17 @@ def _stable_phase(frame: pd.DataFrame) -> Claim:
     low, high = float(interval.low), float(interval.high)
     verdict = SUPPORTED if low > 0.5 else CONTRADICTED if high < 0.5 else UNDECIDED
     return Claim(
-        claim, published, without / int(smooth.sum()), low, high, (0.5, np.inf),
-        "in most seeds whose steady curve has one", "seeds", "stable phase", decided=verdict,
-    )  # fmt: skip
+        claim,
+        published,
+        without / int(smooth.sum()),
+        low,
+        high,
+        (0.5, np.inf),
+        "in most seeds whose steady curve has one",
+        "seeds",
+        "stable phase",
+        decided=verdict,
+    )
 
 
 def _smoothed(frame: pd.DataFrame) -> pd.DataFrame:

@@ -202,18 +202,28 @@ KINDS: dict[str, Kind] = {
             for shape, curve in (("smooth fall", SMOOTH_K), ("valley", VALLEY_K))
             for noise in ("white", "AR", "walk")
         },
-        ("every other loss 0.1 higher from interval 9", _steady("_volatility", SMOOTH_K + SHAKEN_K, "white"), SUPPORTED),
+        (
+            "every other loss 0.1 higher from interval 9",
+            _steady("_volatility", SMOOTH_K + SHAKEN_K, "white"),
+            SUPPORTED,
+        ),
         replicates=200,
     ),
     "backslides": Kind(
-        {"smooth fall": (_steady("_backslides", SMOOTH_K, "text"), (SUPPORTED,)),
-         "valley": (_steady("_backslides", VALLEY_K, "text"), (SUPPORTED,))},
+        {
+            "smooth fall": (_steady("_backslides", SMOOTH_K, "text"), (SUPPORTED,)),
+            "valley": (_steady("_backslides", VALLEY_K, "text"), (SUPPORTED,)),
+        },
         ("every other loss 0.1 higher from interval 9", _steady("_backslides", SMOOTH_K + SHAKEN_K, "text"), SUPPORTED),
         replicates=100,
     ),
     "stable phase": Kind(
         {"smooth fall": (_steady("_stable_phase", SMOOTH_K, "text"), (SUPPORTED,))},
-        ("every other loss 0.1 higher from interval 9", _steady("_stable_phase", SMOOTH_K + SHAKEN_K, "text"), SUPPORTED),
+        (
+            "every other loss 0.1 higher from interval 9",
+            _steady("_stable_phase", SMOOTH_K + SHAKEN_K, "text"),
+            SUPPORTED,
+        ),
         replicates=100,
     ),
     "upward tokens": Kind(
@@ -237,12 +247,11 @@ KINDS: dict[str, Kind] = {
     ),
     "R² over models": Kind(
         {"accuracy depends on neither": (_r_squared(0.0), BOTH)},
-        ("accuracy falls by 0.3 per unit of ln ppl", _r_squared(0.3), SUPPORTED), replicates=100,
+        ("accuracy falls by 0.3 per unit of ln ppl", _r_squared(0.3), SUPPORTED),
+        replicates=100,
     ),
-    "slope on size": Kind(
-        {"no slope": (_slope(0.0), BOTH)}, ("0.1 nats per unit of ln size", _slope(0.1), SUPPORTED)
-    ),
-}  # fmt: skip
+    "slope on size": Kind({"no slope": (_slope(0.0), BOTH)}, ("0.1 nats per unit of ln size", _slope(0.1), SUPPORTED)),
+}
 
 
 def calibrate_verdicts(replicates: int | None = None, kinds: list[str] | None = None, seed: int = 0) -> pd.DataFrame:

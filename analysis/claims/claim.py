@@ -128,9 +128,18 @@ def mean_interval(values_S: np.ndarray) -> tuple[float, float]:
 
 
 def one_sided(
-    claim: str, published: float | str, observed: float, interval: tuple[float, float], bound: float, *, above: bool = True,
-    margin: str = "", holds: str, check: str, reason: str = "",
-) -> Claim:  # fmt: skip
+    claim: str,
+    published: float | str,
+    observed: float,
+    interval: tuple[float, float],
+    bound: float,
+    *,
+    above: bool = True,
+    margin: str = "",
+    holds: str,
+    check: str,
+    reason: str = "",
+) -> Claim:
     """A claim that a quantity lies above (or below) ``bound``."""
     region = (bound, np.inf) if above else (-np.inf, bound)
     return Claim(claim, published, observed, *interval, region, margin, holds, check, reason)

@@ -60,9 +60,15 @@ def _lead(scores: pd.DataFrame, fraction: float, law: str, baseline: pd.DataFram
             claim, "over 0", f"{len(lead_S)} runs where neither was refused; a spread over seeds needs three"
         )
     return one_sided(
-        claim, "over 0", float(lead_S.mean()), mean_interval(lead_S), 0.0, margin="over 0",
-        holds=f"{len(lead_S)} seeds", check="paired over seeds",
-    )  # fmt: skip
+        claim,
+        "over 0",
+        float(lead_S.mean()),
+        mean_interval(lead_S),
+        0.0,
+        margin="over 0",
+        holds=f"{len(lead_S)} seeds",
+        check="paired over seeds",
+    )
 
 
 def weighting_claims(runs: Runs) -> pd.DataFrame:
@@ -86,9 +92,15 @@ def _no_advantage(frame: pd.DataFrame) -> Iterator[Claim]:
                 yield not_testable(claim, 0.0, f"{len(difference_S)} paired seeds; a spread over seeds needs three")
                 continue
             yield Claim(
-                claim, 0.0, float(difference_S.mean()), *mean_interval(difference_S), (-MARGIN, MARGIN),
-                f"±{MARGIN:g}: nats, 2 % of perplexity (ours)", f"{len(difference_S)} seeds", "equal mean",
-            )  # fmt: skip
+                claim,
+                0.0,
+                float(difference_S.mean()),
+                *mean_interval(difference_S),
+                (-MARGIN, MARGIN),
+                f"±{MARGIN:g}: nats, 2 % of perplexity (ours)",
+                f"{len(difference_S)} seeds",
+                "equal mean",
+            )
 
 
 SOURCE = "Temporal scaling law (arXiv 2404.17785)"
@@ -99,6 +111,8 @@ CLAIMS = ClaimSet(
     "Over 0 the temporal law is nearer. Runs share their validation text: it is not held.",
 )
 WEIGHTING = ClaimSet(
-    "position_weighting", SOURCE, weighting_claims,
+    "position_weighting",
+    SOURCE,
+    weighting_claims,
     "Supported: the whole interval lies within the margin, so there is no advantage and no harm worth naming.",
-)  # fmt: skip
+)

@@ -67,9 +67,16 @@ def _upward(small: ProbedRun, clusters: NDArray[np.int64], text: str) -> Claim:
         f"(shared by all tokens: φ = {shared_phi:.2f}, {shared_sd:.2g} of {own_sd:.2g} nats)"
     )
     return one_sided(
-        claim, "9.4 % (OPT 1.3B)", found.excess, (found.low, found.high), 0.0, margin="over 0",
-        holds=f"{text}, noise of checkpoints", check="upward tokens", reason=words,
-    )  # fmt: skip
+        claim,
+        "9.4 % (OPT 1.3B)",
+        found.excess,
+        (found.low, found.high),
+        0.0,
+        margin="over 0",
+        holds=f"{text}, noise of checkpoints",
+        check="upward tokens",
+        reason=words,
+    )
 
 
 def _double_descent(small: ProbedRun, large: ProbedRun, clusters: NDArray[np.int64], text: str) -> Claim:
@@ -87,9 +94,16 @@ def _double_descent(small: ProbedRun, large: ProbedRun, clusters: NDArray[np.int
     means = parts.mean()
     words = f"rise {means['rise']:.3g}, fall {means['fall']:.3g}, rise beyond tokens matched in level {means['rise_beyond']:.3g}"
     return one_sided(
-        claim, "over 0", float(means.min()), (low, high), 0.0, margin="over 0: the smallest of the three",
-        holds=text, check="double descent", reason=words,
-    )  # fmt: skip
+        claim,
+        "over 0",
+        float(means.min()),
+        (low, high),
+        0.0,
+        margin="over 0: the smallest of the three",
+        holds=text,
+        check="double descent",
+        reason=words,
+    )
 
 
 def _equal_perplexity(small: ProbedRun, large: ProbedRun, clusters: NDArray[np.int64], text: str) -> Claim:

@@ -137,8 +137,17 @@ def _axis(ax: Axes, intervals: pd.DataFrame, log: bool) -> None:
 
 def _minimum(ax: Axes, mean: pd.Series) -> None:
     place, loss = float(mean.idxmin()), float(mean.min())
-    ax.plot([place], [loss], "o", color=PALETTE[0], markersize=7, markerfacecolor="white", markeredgewidth=2, zorder=5,
-            clip_on=False)  # fmt: skip
+    ax.plot(
+        [place],
+        [loss],
+        "o",
+        color=PALETTE[0],
+        markersize=7,
+        markerfacecolor="white",
+        markeredgewidth=2,
+        zorder=5,
+        clip_on=False,
+    )
     if place == mean.index[-1]:
         return  # the end is labelled anyway
     ax.annotate(
@@ -164,8 +173,13 @@ def _epochs(ax: Axes, intervals: pd.DataFrame) -> None:
         ax.axvline(epoch * per_epoch, ymin=0.97, color="0.3", linewidth=0.8)
         ax.annotate(
             f"epoch {epoch}" if epoch == every else f"{epoch}",
-            (epoch * per_epoch, 0.955), xycoords=("data", "axes fraction"), fontsize=7, color="0.4", ha="center", va="top",
-        )  # fmt: skip
+            (epoch * per_epoch, 0.955),
+            xycoords=("data", "axes fraction"),
+            fontsize=7,
+            color="0.4",
+            ha="center",
+            va="top",
+        )
 
 
 def _floor(ax: Axes, floor: float | None) -> None:
@@ -189,6 +203,12 @@ def _ends(ax: Axes, ends: list[tuple[float, str, str]]) -> None:
     for value, words, colour in sorted(ends):
         place = max(min(value, high), place + gap)
         ax.annotate(
-            words, (1.01, place), xycoords=("axes fraction", "data"), fontsize=9, color=colour, va="center",
-            fontweight="bold", annotation_clip=False,
-        )  # fmt: skip
+            words,
+            (1.01, place),
+            xycoords=("axes fraction", "data"),
+            fontsize=9,
+            color=colour,
+            va="center",
+            fontweight="bold",
+            annotation_clip=False,
+        )

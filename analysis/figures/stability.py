@@ -62,8 +62,17 @@ def backslide_map(telemetry: pd.DataFrame, *, caption: str = "") -> Figure:
     grid = frame.assign(rose=rose).pivot_table(index="run", columns="interval", values="rose", sort=True)
     figure, (ax,) = new_figure("Where the loss rose", caption, height=1.2 + 0.28 * len(grid))
     colours = ("#ffffff", PALETTE[5], PALETTE[1])
-    ax.pcolormesh(grid.columns, np.arange(len(grid)), grid, cmap=ListedColormap(colours), vmin=0, vmax=2, shading="nearest",
-                  edgecolors="#b0b0b0", linewidth=0.3)  # fmt: skip
+    ax.pcolormesh(
+        grid.columns,
+        np.arange(len(grid)),
+        grid,
+        cmap=ListedColormap(colours),
+        vmin=0,
+        vmax=2,
+        shading="nearest",
+        edgecolors="#b0b0b0",
+        linewidth=0.3,
+    )
     ax.set_yticks(np.arange(len(grid)), [str(run) for run in grid.index])
     ax.grid(visible=False)
     ax.set_xlabel("interval")

@@ -59,8 +59,11 @@ def caveats(runs: Runs) -> list[str]:
         found.append(f"Diverged: {_listed(names)}. They are left out of all that follows.")
     found += _known(str((m.get("data") or {}).get("warning") or "") for m in runs.manifests)
     found += _few_seeds(runs)
-    if any((m.get("config") or {}).get("data", {}).get("source") == "auto" and
-           str((m.get("data") or {}).get("source", "")).startswith("embedded") for m in runs.manifests):  # fmt: skip
+    if any(
+        (m.get("config") or {}).get("data", {}).get("source") == "auto"
+        and str((m.get("data") or {}).get("source", "")).startswith("embedded")
+        for m in runs.manifests
+    ):
         found.append("The corpus that was asked for could not be had: these runs trained on the embedded one.")
     return list(dict.fromkeys(found))
 

@@ -85,8 +85,14 @@ class Shown:
         inline = inline_svg(document, f"f-{name}")
         short = len(inline) <= LARGEST
         # matplotlib escapes what it writes into an SVG; nothing else is put into the page unescaped
-        return ShownFigure(name, words, alt or words or name, Markup(inline) if short else None,
-                           None if short else png_data(figure), document)  # fmt: skip
+        return ShownFigure(
+            name,
+            words,
+            alt or words or name,
+            Markup(inline) if short else None,
+            None if short else png_data(figure),
+            document,
+        )
 
     def table(self, frame: pd.DataFrame, words: str, name: str = "table", folded: bool = False) -> ShownTable:
         """Formatted columns and the whole table as CSV."""
@@ -122,10 +128,19 @@ def render(
     css, js = (Markup(source.get_source(environment, f"report.{kind}")[0]) for kind in ("css", "js"))
     contents = [("answer", "Answer"), *([("caveats", "Mind")] if caveats(runs) else [])]
     page = environment.get_template("report.html.j2").render(
-        title=title, css=css, js=js, command=command, strip=status_strip(runs), problems=runs.problems,
-        contents=[*contents, *((s["anchor"], s["title"]) for s in body)], caveats=caveats(runs),
-        switch=[(slug(c.name), _named(c)) for c in raw], comparisons=compared, answers=answers, sections=body,
-    )  # fmt: skip
+        title=title,
+        css=css,
+        js=js,
+        command=command,
+        strip=status_strip(runs),
+        problems=runs.problems,
+        contents=[*contents, *((s["anchor"], s["title"]) for s in body)],
+        caveats=caveats(runs),
+        switch=[(slug(c.name), _named(c)) for c in raw],
+        comparisons=compared,
+        answers=answers,
+        sections=body,
+    )
     figures = [f for a in answers for f in (a.wide,)] + [f for c in compared for f in (c["wide"], c["apart"])]
     return page, figures + [b for s in body for g in s["groups"] for b in g.blocks if isinstance(b, ShownFigure)]
 
@@ -160,8 +175,18 @@ def _answer(condition: Condition, runs: Runs, shown: Shown) -> Answer | None:
         shown.figure(turn_figure(condition.intervals, **options, **view), f"turn-{condition.name}", words, alt=lines[0])
         for view in views
     )
-    return Answer(slug(condition.name), shown.unique(f"condition-{condition.name}"), _named(condition), condition.seeds,
-                  lines, tiles(curves), is_it_real(condition), wide, narrow, log)  # fmt: skip
+    return Answer(
+        slug(condition.name),
+        shown.unique(f"condition-{condition.name}"),
+        _named(condition),
+        condition.seeds,
+        lines,
+        tiles(curves),
+        is_it_real(condition),
+        wide,
+        narrow,
+        log,
+    )
 
 
 def _compared(c: Comparison, shown: Shown) -> dict[str, Any]:
@@ -176,13 +201,20 @@ def _compared(c: Comparison, shown: Shown) -> dict[str, Any]:
     apart = difference_figure(c.differences, c.reference, caption=caption)
     final = c.differences.groupby("condition", sort=False).tail(1)
     return {
-        "title": f"{c.experiment}: {len(c.conditions)} conditions", "sentences": c.sentences, "wide": wide, "narrow": narrow,
-        "losses": shown.table(c.losses, "Mean losses over seeds, each condition apart; 95 % t intervals.", f"{c.experiment}-losses"),
+        "title": f"{c.experiment}: {len(c.conditions)} conditions",
+        "sentences": c.sentences,
+        "wide": wide,
+        "narrow": narrow,
+        "losses": shown.table(
+            c.losses, "Mean losses over seeds, each condition apart; 95 % t intervals.", f"{c.experiment}-losses"
+        ),
         "apart": shown.figure(apart, f"differences-{c.experiment}", f"Mean difference; band: {BAND}.", alt=alt),
         "differences": shown.table(
-            c.differences if len(c.differences) <= 200 else final, f"Loss above {c.reference}, nats. Band: {BAND}.", f"{c.experiment}-differences"
+            c.differences if len(c.differences) <= 200 else final,
+            f"Loss above {c.reference}, nats. Band: {BAND}.",
+            f"{c.experiment}-differences",
         ),
-    }  # fmt: skip
+    }
 
 
 def _section(section: Section, shown: Shown) -> dict[str, Any]:
@@ -198,6 +230,8 @@ def _section(section: Section, shown: Shown) -> dict[str, Any]:
     )
     holds = ", ".join(f"{n} {words}{'s' if n != 1 else ''}" for n, words in counted if n)
     return {
-        "title": section.title, "anchor": shown.unique(f"section-{section.title}"), "holds": holds,
+        "title": section.title,
+        "anchor": shown.unique(f"section-{section.title}"),
+        "holds": holds,
         "groups": [g for g in groups if g.blocks or g.name],
-    }  # fmt: skip
+    }

@@ -92,9 +92,13 @@ def _check(sources: list[tuple[str, CheckpointFiles]], folder: Path) -> None:
 
 
 def _write(
-    folder: Path, sources: list[tuple[str, CheckpointFiles]], rule: Rule, newest: Sequence[str],
-    record: dict[str, Any], overwrite: bool,
-) -> None:  # fmt: skip
+    folder: Path,
+    sources: list[tuple[str, CheckpointFiles]],
+    rule: Rule,
+    newest: Sequence[str],
+    record: dict[str, Any],
+    overwrite: bool,
+) -> None:
     name = record["variant"]
     if folder.exists() and not overwrite:
         raise UserError(

@@ -20,9 +20,13 @@ COMPARED = ("variant", "rule", "from_the_newest", "averages")
 
 
 def provenance(
-    sources: Sequence[tuple[str, CheckpointFiles]], rule: Rule, name: str, last_only: bool, newest: Sequence[str],
+    sources: Sequence[tuple[str, CheckpointFiles]],
+    rule: Rule,
+    name: str,
+    last_only: bool,
+    newest: Sequence[str],
     origin: dict[str, Any] | None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """The record of the averages of a series, oldest checkpoint first."""
     labels = [label for label, _ in sources]
     averages = {}

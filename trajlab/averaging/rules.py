@@ -152,11 +152,14 @@ class Averager:
         snapshots, decay = getattr(self.rule, "span", None), getattr(self.rule, "decay", None)
         every = None if size is None else self.every * size
         return {
-            "name": self.name, "kind": self.kind, "every_tokens": every,
+            "name": self.name,
+            "kind": self.kind,
+            "every_tokens": every,
             "start_tokens": None if size is None else self.first * size,
-            "window_snapshots": snapshots, "decay": decay,
+            "window_snapshots": snapshots,
+            "decay": decay,
             "window_tokens": None if every is None or snapshots is None else snapshots * every,
-        }  # fmt: skip
+        }
 
 
 def lawa(

@@ -116,11 +116,19 @@ def export_hf(model: LlamaModel, folder: Path | str, special_token: int = 0) -> 
     """
     c = model.config
     hf_config = LlamaConfig(
-        vocab_size=c.vocab_size, hidden_size=c.width, num_hidden_layers=c.layers, num_attention_heads=c.heads,
-        num_key_value_heads=c.groups, intermediate_size=c.hidden, max_position_embeddings=c.context,
-        tie_word_embeddings=c.tie_embeddings, rope_theta=c.rope_theta, rms_norm_eps=c.norm_eps,
-        bos_token_id=special_token, eos_token_id=special_token,
-    )  # fmt: skip
+        vocab_size=c.vocab_size,
+        hidden_size=c.width,
+        num_hidden_layers=c.layers,
+        num_attention_heads=c.heads,
+        num_key_value_heads=c.groups,
+        intermediate_size=c.hidden,
+        max_position_embeddings=c.context,
+        tie_word_embeddings=c.tie_embeddings,
+        rope_theta=c.rope_theta,
+        rms_norm_eps=c.norm_eps,
+        bos_token_id=special_token,
+        eos_token_id=special_token,
+    )
     with CONSTRUCTION:
         hf = LlamaForCausalLM(hf_config)
     state = {_hf_name(k): v for k, v in model.state_dict().items()}
@@ -143,11 +151,17 @@ def import_hf(folder: Path | str) -> LlamaModel:
     if (spec.get("rope_scaling") or rope).get("rope_type", "default") != "default":
         raise ValueError(f"{folder} scales its rotary positions, which LlamaModel does not")
     model = LlamaModel(
-        vocab_size=spec["vocab_size"], width=spec["hidden_size"], layers=spec["num_hidden_layers"],
-        heads=spec["num_attention_heads"], kv_heads=spec.get("num_key_value_heads"), hidden=spec["intermediate_size"],
-        context=spec["max_position_embeddings"], tie_embeddings=spec.get("tie_word_embeddings", False),
-        rope_theta=spec.get("rope_theta") or rope.get("rope_theta", 10_000.0), norm_eps=spec["rms_norm_eps"],
-    )  # fmt: skip
+        vocab_size=spec["vocab_size"],
+        width=spec["hidden_size"],
+        layers=spec["num_hidden_layers"],
+        heads=spec["num_attention_heads"],
+        kv_heads=spec.get("num_key_value_heads"),
+        hidden=spec["intermediate_size"],
+        context=spec["max_position_embeddings"],
+        tie_embeddings=spec.get("tie_word_embeddings", False),
+        rope_theta=spec.get("rope_theta") or rope.get("rope_theta", 10_000.0),
+        norm_eps=spec["rms_norm_eps"],
+    )
     state = read_weights(folder)
     model.load_state_dict({k: state[_hf_name(k)].float() for k in model.state_dict()})
     return model

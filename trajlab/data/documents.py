@@ -111,9 +111,16 @@ class DocumentWindows:
 
     @classmethod
     def over(
-        cls, documents: Sequence[str], tokenizer: Any, context: int, stride: int | None = None,
-        *, layout: str = "stream", begin: bool = True, separator: str = "eos",
-    ) -> "DocumentWindows":  # fmt: skip
+        cls,
+        documents: Sequence[str],
+        tokenizer: Any,
+        context: int,
+        stride: int | None = None,
+        *,
+        layout: str = "stream",
+        begin: bool = True,
+        separator: str = "eos",
+    ) -> "DocumentWindows":
         """``documents``: each by itself; ``stream``: all in a row, the separator after each (`separator_ids`)."""
         if layout not in LAYOUTS:
             raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}")

@@ -74,9 +74,11 @@ def train_bpe(corpus: Corpus, vocab_size: int, train_bytes: int, cache_dir: Path
         return load(path)
     tokenizer = _byte_level(models.BPE())
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size, special_tokens=[END_OF_TEXT], show_progress=False,
+        vocab_size=vocab_size,
+        special_tokens=[END_OF_TEXT],
+        show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-    )  # fmt: skip
+    )
     tokenizer.train_from_iterator(_head(corpus, train_bytes), trainer)
     publish(path, lambda temporary: tokenizer.save(str(temporary)))
     return tokenizer
@@ -123,9 +125,14 @@ def token_bytes(tokenizer: Tokenizer) -> np.ndarray | None:
 
 
 PROBES = (
-    "The cat saw a dog.", "two  spaces,\n\tlines and tabs ", " a space in front", "UPPER lower Mixed 1,234.5 don't",
-    "Zoë’s naïve 猫 ﬁ ½ ① e\u0301 Å\u212b 🐕🏽", "x", "\u00a0\u2003\u200b",
-)  # fmt: skip
+    "The cat saw a dog.",
+    "two  spaces,\n\tlines and tabs ",
+    " a space in front",
+    "UPPER lower Mixed 1,234.5 don't",
+    "Zoë’s naïve 猫 ﬁ ½ ① e\u0301 Å\u212b 🐕🏽",
+    "x",
+    "\u00a0\u2003\u200b",
+)
 """What tokenizers change or drop: spaces of all kinds, capitals, composed and compatible characters, rare ones."""
 
 

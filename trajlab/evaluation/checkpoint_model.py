@@ -63,9 +63,16 @@ class CheckpointModel(L.LightningModule):
 
     @classmethod
     def open(
-        cls, folder: Path | str, tokenizer: Any = None, *, dtype: str = "float32", device: str = "cpu",
-        device_map: str | None = None, remote_code: bool = False, model_class: str | None = None,
-    ) -> "CheckpointModel":  # fmt: skip
+        cls,
+        folder: Path | str,
+        tokenizer: Any = None,
+        *,
+        dtype: str = "float32",
+        device: str = "cpu",
+        device_map: str | None = None,
+        remote_code: bool = False,
+        model_class: str | None = None,
+    ) -> "CheckpointModel":
         """The checkpoint in a folder; ``tokenizer`` None: the folder's own.
 
         ``model_class`` is the class of a run's model that is neither trajlab's own nor one of transformers.
@@ -83,9 +90,13 @@ class CheckpointModel(L.LightningModule):
                 raise UserError(f"model.device_map={device_map} is for models of transformers; write null for {folder}")
             return cls(own.to(device=device, dtype=_dtype(dtype)), tokenizer)
         hf, loaded = _from_pretrained(
-            AutoModelForCausalLM, folder, dtype=DTYPES[dtype], device_map=device_map, trust_remote_code=remote_code,
+            AutoModelForCausalLM,
+            folder,
+            dtype=DTYPES[dtype],
+            device_map=device_map,
+            trust_remote_code=remote_code,
             output_loading_info=True,
-        )  # fmt: skip
+        )
         _refuse_gaps(hf, loaded, folder)
         model = HFModel(hf)
         return cls(model if device_map else model.to(device), tokenizer)

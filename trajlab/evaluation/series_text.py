@@ -37,9 +37,13 @@ class SeriesText:
         for name, documents in text.documents.items():
             try:
                 windows = DocumentWindows.over(
-                    documents, tokenizer, context, evaluation.stride, layout=evaluation.layout,
+                    documents,
+                    tokenizer,
+                    context,
+                    evaluation.stride,
+                    layout=evaluation.layout,
                     separator=evaluation.separator,
-                )  # fmt: skip
+                )
             except ValueError as e:
                 raise UserError(f"evaluation, split {name}: {e}") from e
             splits[name] = windows

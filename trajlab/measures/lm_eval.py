@@ -24,9 +24,13 @@ class HarnessTasks:
     table = "tasks"
 
     def __init__(
-        self, tasks: Sequence[str], shots: int | None = None, limit: int | None = None, batch: int = 16,
+        self,
+        tasks: Sequence[str],
+        shots: int | None = None,
+        limit: int | None = None,
+        batch: int = 16,
         include: str | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.tasks, self.shots, self.limit, self.batch, self.include = list(tasks), shots, limit, batch, include
         self._manager: Any = None
 

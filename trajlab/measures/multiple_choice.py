@@ -78,10 +78,15 @@ def load_task(path: Path) -> Task:
             "and target_scores"
         ) from e
     return Task(
-        _name(path), examples, spec.get("task_prefix", ""), spec.get("example_input_prefix", "\nQ: "),
-        spec.get("example_output_prefix", "\nA: "), spec.get("choice_prefix", "\n  choice: "),
-        spec.get("few_shot_example_separator", ""), spec.get("append_choices_to_input", True),
-    )  # fmt: skip
+        _name(path),
+        examples,
+        spec.get("task_prefix", ""),
+        spec.get("example_input_prefix", "\nQ: "),
+        spec.get("example_output_prefix", "\nA: "),
+        spec.get("choice_prefix", "\n  choice: "),
+        spec.get("few_shot_example_separator", ""),
+        spec.get("append_choices_to_input", True),
+    )
 
 
 def _is_multiple_choice(path: Path) -> bool:
@@ -150,16 +155,24 @@ class MultipleChoice:
         shots, asked = split_shots(task, self.shots, self.seed, self.limit)
         likelihoods = option_likelihoods(model, task, shots, asked, self.batch)
         values: dict[str, list[float]] = {
-            "multiple_choice_grade": [], "unnormalised_grade": [], "correct_log_likelihood": []
-        }  # fmt: skip
+            "multiple_choice_grade": [],
+            "unnormalised_grade": [],
+            "correct_log_likelihood": [],
+        }
         for example, (sums, counts) in zip(asked, likelihoods, strict=True):
             values["multiple_choice_grade"].append(example.scores[int(np.argmax(sums / counts))])
             values["unnormalised_grade"].append(example.scores[int(np.argmax(sums))])
             values["correct_log_likelihood"].append(float((sums / counts)[int(np.argmax(example.scores))]))
         for metric, v in values.items():
             stderr = float(np.std(v, ddof=1) / len(v) ** 0.5) if len(v) > 1 else None
-            yield {"task": task.name, "metric": metric, "value": float(np.mean(v)), "stderr": stderr, "n": len(v),
-                   "shots": self.shots}  # fmt: skip
+            yield {
+                "task": task.name,
+                "metric": metric,
+                "value": float(np.mean(v)),
+                "stderr": stderr,
+                "n": len(v),
+                "shots": self.shots,
+            }
 
 
 def split_shots(task: Task, shots: int, seed: int, limit: int | None) -> tuple[list[Example], list[Example]]:

@@ -57,10 +57,16 @@ class SequencePerplexity:
     table = "sequences"
 
     def __init__(
-        self, documents: int = 64, length: int = 256, levels: Sequence[float] = (0.2, 0.4, 0.6, 0.8, 1.0),
-        split: str = "valid", contradictions: str | None = None, mixture: str | None = None, seed: int = 0,
+        self,
+        documents: int = 64,
+        length: int = 256,
+        levels: Sequence[float] = (0.2, 0.4, 0.6, 0.8, 1.0),
+        split: str = "valid",
+        contradictions: str | None = None,
+        mixture: str | None = None,
+        seed: int = 0,
         batch: int = 16,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if any(not 0 < level <= 1 for level in levels):
             raise ValueError(f"levels are shares of tokens, above 0 and up to 1, got {list(levels)}")
         self.documents, self.length, self.levels, self.split = documents, length, list(levels), split
@@ -167,9 +173,15 @@ def nucleus(p_BV: Tensor, top_p: float) -> Tensor:
 
 @torch.no_grad()
 def generate_mixture(
-    small: CheckpointModel, large: CheckpointModel, prompts_BT: Tensor, lambda_small: float, lambda_large: float,
-    new_tokens: int = 50, top_p: float | None = None, generator: torch.Generator | None = None,
-) -> Tensor:  # fmt: skip
+    small: CheckpointModel,
+    large: CheckpointModel,
+    prompts_BT: Tensor,
+    lambda_small: float,
+    lambda_large: float,
+    new_tokens: int = 50,
+    top_p: float | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
     """Continue the prompts with the mixture: greedily where ``top_p`` is None, else sampled from the nucleus.
 
     All ids, (B, T + new_tokens). An end-of-text token doesn't stop it. Arithmetic on probabilities is float64.
@@ -197,9 +209,14 @@ def generate_mixture(
 
 
 def mixture_sequences(
-    small: CheckpointModel, large: CheckpointModel, prompts_BT: Tensor, lambdas: Sequence[Sequence[float]],
-    new_tokens: int = 50, top_p: float = 0.9, seed: int = 0,
-) -> list[ScoredSequence]:  # fmt: skip
+    small: CheckpointModel,
+    large: CheckpointModel,
+    prompts_BT: Tensor,
+    lambdas: Sequence[Sequence[float]],
+    new_tokens: int = 50,
+    top_p: float = 0.9,
+    seed: int = 0,
+) -> list[ScoredSequence]:
     """Continuations of every prompt at each (λ_small, λ_large), greedy and nucleus."""
     found = []
     for lambda_small, lambda_large in lambdas:

@@ -22,10 +22,30 @@ AVERAGES = "averages"
 PROVENANCE = "provenance.json"
 
 MANIFEST_KEYS = (
-    "format", "experiment", "run", "seed", "status", "started", "finished", "config", "study", "model", "data",
-    "averagers", "position_weighting", "mixtures", "series", "duplicates", "broken", "faults", "parameters", "versions", "git_commit",
-    "threads", "machine",
-)  # fmt: skip
+    "format",
+    "experiment",
+    "run",
+    "seed",
+    "status",
+    "started",
+    "finished",
+    "config",
+    "study",
+    "model",
+    "data",
+    "averagers",
+    "position_weighting",
+    "mixtures",
+    "series",
+    "duplicates",
+    "broken",
+    "faults",
+    "parameters",
+    "versions",
+    "git_commit",
+    "threads",
+    "machine",
+)
 """Everything that a manifest may hold; docs/tables.md says what each is."""
 
 MODEL_ENTRY, SHAPE_ENTRY = "model", "config"

@@ -55,8 +55,11 @@ def manifest_entries(plain: dict[str, Any], data: DataFacts, model: nn.Module, t
         "position_weighting": _position_weighting(plain),
         "mixtures": _mixtures(plain),
         "data": {
-            "source": data.source, "warning": data.warning, "fingerprint": data.fingerprint,
-            "unique_tokens": data.unique_tokens, "windows": {name: len(w) for name, w in data.splits.items()},
+            "source": data.source,
+            "warning": data.warning,
+            "fingerprint": data.fingerprint,
+            "unique_tokens": data.unique_tokens,
+            "windows": {name: len(w) for name, w in data.splits.items()},
             "entropy_floor": dict(data.entropy_floor),
         },
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -64,7 +67,7 @@ def manifest_entries(plain: dict[str, Any], data: DataFacts, model: nn.Module, t
         "git_commit": _git_commit(),
         "threads": threads,
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-    }  # fmt: skip
+    }
 
 
 def model_description(plain: Mapping[str, Any]) -> dict[str, Any] | None:

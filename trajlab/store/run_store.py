@@ -158,9 +158,13 @@ class RunStore:
         What is added to a run afterwards takes a ``suffix``, so that it is a part of its own.
         """
         values = {
-            "experiment": self.experiment, "run": self.run, "seed": self.seed,
-            "interval": interval.index, "tokens": interval.tokens, "step": interval.step,
-        }  # fmt: skip
+            "experiment": self.experiment,
+            "run": self.run,
+            "seed": self.seed,
+            "interval": interval.index,
+            "tokens": interval.tokens,
+            "step": interval.step,
+        }
         absent = [(name, kind) for name, kind in STORE.items() if name not in rows.column_names]
         for position, (name, kind) in enumerate(absent):
             rows = rows.add_column(position, name, pa.array([values[name]] * len(rows), kind))

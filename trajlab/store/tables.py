@@ -9,9 +9,13 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 STORE = {
-    "experiment": pa.string(), "run": pa.string(), "seed": pa.int64(),
-    "interval": pa.int64(), "tokens": pa.int64(), "step": pa.int64(),
-}  # fmt: skip
+    "experiment": pa.string(),
+    "run": pa.string(),
+    "seed": pa.int64(),
+    "interval": pa.int64(),
+    "tokens": pa.int64(),
+    "step": pa.int64(),
+}
 """Who and where: added to every row that lacks them."""
 
 EVALUATED = {"variant": pa.string(), "split": pa.string()}
@@ -47,31 +51,45 @@ INTERVALS = TableFormat(
     "intervals",
     pa.schema(
         {
-            "mark_tokens": pa.int64(), "epoch": pa.float64(), "unique_tokens": pa.int64(), "nll_sum": pa.float64(),
-            "nll_sq_sum": pa.float64(), "token_count": pa.int64(), "window_nll": pa.list_(pa.float64()),
-            "byte_count": pa.int64(), "loss": pa.float64(), "ppl": pa.float64(), "bits_per_byte": pa.float64(),
-            "train_loss": pa.float64(), "grad_norm": pa.float64(), "lr": pa.float64(), "seconds_train": pa.float64(),
-            "tokens_per_second": pa.float64(), "seconds_eval": pa.float64(),
+            "mark_tokens": pa.int64(),
+            "epoch": pa.float64(),
+            "unique_tokens": pa.int64(),
+            "nll_sum": pa.float64(),
+            "nll_sq_sum": pa.float64(),
+            "token_count": pa.int64(),
+            "window_nll": pa.list_(pa.float64()),
+            "byte_count": pa.int64(),
+            "loss": pa.float64(),
+            "ppl": pa.float64(),
+            "bits_per_byte": pa.float64(),
+            "train_loss": pa.float64(),
+            "grad_norm": pa.float64(),
+            "lr": pa.float64(),
+            "seconds_train": pa.float64(),
+            "tokens_per_second": pa.float64(),
+            "seconds_eval": pa.float64(),
         }
     ),
     evaluated=True,
-)  # fmt: skip
+)
 STEPS = TableFormat(
     "steps",
     pa.schema(
         {
-            "step": pa.int64(), "tokens": pa.int64(), "train_loss": pa.float64(), "grad_norm": pa.float64(),
-            "lr": pa.float64(), "seconds": pa.float64(),
+            "step": pa.int64(),
+            "tokens": pa.int64(),
+            "train_loss": pa.float64(),
+            "grad_norm": pa.float64(),
+            "lr": pa.float64(),
+            "seconds": pa.float64(),
         }
     ),
-)  # fmt: skip
+)
 POSITIONS = TableFormat(
     "positions",
-    pa.schema(
-        {"position": pa.int64(), "nll_sum": pa.float64(), "nll_sq_sum": pa.float64(), "count": pa.int64()}
-    ),
+    pa.schema({"position": pa.int64(), "nll_sum": pa.float64(), "nll_sq_sum": pa.float64(), "count": pa.int64()}),
     evaluated=True,
-)  # fmt: skip
+)
 POSITION_BLOCKS = TableFormat(
     "position_blocks",
     pa.schema({"block": pa.int64(), "windows": pa.int64(), "nll_sum": pa.list_(pa.float64())}),
@@ -82,49 +100,72 @@ PROBES = TableFormat(
     "probes",
     pa.schema(
         {
-            "split": pa.string(), "probe": pa.int64(), "window": pa.int64(), "position": pa.int64(),
-            "token_id": pa.int64(), "token": pa.string(), "frequency": pa.int64(), "fingerprint": pa.string(),
+            "split": pa.string(),
+            "probe": pa.int64(),
+            "window": pa.int64(),
+            "position": pa.int64(),
+            "token_id": pa.int64(),
+            "token": pa.string(),
+            "frequency": pa.int64(),
+            "fingerprint": pa.string(),
         }
     ),
-)  # fmt: skip
+)
 FORECASTS = TableFormat(
     "forecasts",
     pa.schema(
         {
-            "law": pa.string(), "target_tokens": pa.int64(), "forecast": pa.float64(), "low": pa.float64(),
-            "high": pa.float64(), "refused": pa.string(),
+            "law": pa.string(),
+            "target_tokens": pa.int64(),
+            "forecast": pa.float64(),
+            "low": pa.float64(),
+            "high": pa.float64(),
+            "refused": pa.string(),
         }
     ),
     evaluated=True,
-)  # fmt: skip
+)
 SEQUENCES = TableFormat(
     "sequences",
     pa.schema(
         {
-            "kind": pa.string(), "level": pa.float64(), "level_large": pa.float64(), "decoding": pa.string(),
-            "sequence": pa.int64(), "nll_sum": pa.float64(), "token_count": pa.int64(),
+            "kind": pa.string(),
+            "level": pa.float64(),
+            "level_large": pa.float64(),
+            "decoding": pa.string(),
+            "sequence": pa.int64(),
+            "nll_sum": pa.float64(),
+            "token_count": pa.int64(),
         }
     ),
-)  # fmt: skip
+)
 TASKS = TableFormat(
     "tasks",
     pa.schema(
         {
-            "task": pa.string(), "metric": pa.string(), "value": pa.float64(), "stderr": pa.float64(),
-            "n": pa.int64(), "shots": pa.int64(),
+            "task": pa.string(),
+            "metric": pa.string(),
+            "value": pa.float64(),
+            "stderr": pa.float64(),
+            "n": pa.int64(),
+            "shots": pa.int64(),
         }
     ),
-)  # fmt: skip
+)
 CHECKPOINTS = TableFormat(
     "checkpoints",
     pa.schema(
         {
-            "revision": pa.string(), "weights_hash": pa.string(), "same_weights_as": pa.string(),
-            "parameters": pa.int64(), "weights_bytes": pa.int64(), "seconds_load": pa.float64(),
+            "revision": pa.string(),
+            "weights_hash": pa.string(),
+            "same_weights_as": pa.string(),
+            "parameters": pa.int64(),
+            "weights_bytes": pa.int64(),
+            "seconds_load": pa.float64(),
             "seconds_eval": pa.float64(),
         }
     ),
-)  # fmt: skip
+)
 MEASURED = TableFormat(
     "measured", pa.schema({"measure": pa.string(), "revision": pa.string(), "seconds": pa.float64()})
 )
@@ -132,18 +173,34 @@ TENSORS = TableFormat(
     "tensors",
     pa.schema(
         {
-            "tensor": pa.string(), "file": pa.string(), "dtype": pa.string(), "shape": pa.list_(pa.int64()),
-            "digest": pa.string(), "norm": pa.float64(), "nonfinite": pa.int64(), "distance_first": pa.float64(),
+            "tensor": pa.string(),
+            "file": pa.string(),
+            "dtype": pa.string(),
+            "shape": pa.list_(pa.int64()),
+            "digest": pa.string(),
+            "norm": pa.float64(),
+            "nonfinite": pa.int64(),
+            "distance_first": pa.float64(),
             "distance_previous": pa.float64(),
         }
     ),
-)  # fmt: skip
+)
 
 TABLES = {
     t.name: t
     for t in (
-        INTERVALS, STEPS, POSITIONS, POSITION_BLOCKS, TOKENS, PROBES, FORECASTS, SEQUENCES, TASKS, CHECKPOINTS, MEASURED,
+        INTERVALS,
+        STEPS,
+        POSITIONS,
+        POSITION_BLOCKS,
+        TOKENS,
+        PROBES,
+        FORECASTS,
+        SEQUENCES,
+        TASKS,
+        CHECKPOINTS,
+        MEASURED,
         TENSORS,
     )
-}  # fmt: skip
+}
 """By name."""

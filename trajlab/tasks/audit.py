@@ -87,13 +87,18 @@ def _read(store: RunStore, coming: object) -> list[Audited]:
 def _rows(facts: Facts, first: Facts | None, before: Facts | None) -> pa.Table:
     rows = [
         {
-            "tensor": name, "file": f.file, "dtype": f.dtype, "shape": list(f.shape), "digest": f.digest, "norm": f.norm,
+            "tensor": name,
+            "file": f.file,
+            "dtype": f.dtype,
+            "shape": list(f.shape),
+            "digest": f.digest,
+            "norm": f.norm,
             "nonfinite": f.nonfinite,
             "distance_first": distance(f, first[name]) if first and name in first else None,
             "distance_previous": distance(f, before[name]) if before and name in before else None,
         }
         for name, f in facts.items()
-    ]  # fmt: skip
+    ]
     return pa.Table.from_pylist(rows, schema=TENSORS.rows)
 
 

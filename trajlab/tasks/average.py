@@ -91,10 +91,7 @@ def local_series(folder: Path) -> list[tuple[str, Path]]:
 
     A checkpoint is a safetensors file or a folder that holds some. Raises UserError where there is none.
     """
-    found = [
-        p for p in folder.iterdir()
-        if p.suffix == ".safetensors" or (p.is_dir() and any(p.glob("*.safetensors")))
-    ]  # fmt: skip
+    found = [p for p in folder.iterdir() if p.suffix == ".safetensors" or (p.is_dir() and any(p.glob("*.safetensors")))]
     if not found:
         raise UserError(f"runs={folder} holds neither runs (manifest.json) nor checkpoints (safetensors)")
     return [(p.name, p) for p in sorted(found, key=lambda p: _natural(p.name))]
@@ -132,7 +129,7 @@ def _write(
 ) -> list[Path]:
     paths = average_series(
         series, averager.rule, folder, name=averager.name, last_only=c.last_only, origin=origin, overwrite=c.overwrite
-    )  # fmt: skip
+    )
     say(f"{folder}: {len(paths)} averages ({averager.name}) of {len(series)} checkpoints")
     return list(paths.values())
 

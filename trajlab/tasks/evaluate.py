@@ -139,10 +139,16 @@ def _left_out(broken: list[dict[str, Any]], checkpoint: Checkpoint, error: UserE
 
 
 def _begin(
-    asked: Configured[EvaluateConfig], store: RunStore, progress: Progress, threads: int, text: EvaluationText,
-    checkpoints: Sequence[Checkpoint], averagers: Sequence[Averager], measures: Mapping[str, CheckpointMeasure],
+    asked: Configured[EvaluateConfig],
+    store: RunStore,
+    progress: Progress,
+    threads: int,
+    text: EvaluationText,
+    checkpoints: Sequence[Checkpoint],
+    averagers: Sequence[Averager],
+    measures: Mapping[str, CheckpointMeasure],
     folder: Path,
-) -> CheckpointVisit:  # fmt: skip
+) -> CheckpointVisit:
     """What all checkpoints share, from the first one's folder: tokenizer, windows, consumers, measures."""
     checked = asked.checked
     remote = checked.model.remote_code is not None
@@ -169,9 +175,13 @@ def _begin(
 
 
 def _write_manifest(
-    asked: Configured[EvaluateConfig], store: RunStore, data: SeriesText, model: CheckpointModel, threads: int,
+    asked: Configured[EvaluateConfig],
+    store: RunStore,
+    data: SeriesText,
+    model: CheckpointModel,
+    threads: int,
     averagers: Sequence[Averager],
-) -> None:  # fmt: skip
+) -> None:
     """What is known of the series; of one that grows, what was asked before and what is asked now."""
     stored = store.manifest() or {}
     entries = manifest_entries(union(asked.plain, stored.get("config", {})), data, model.lm, threads)
@@ -200,6 +210,11 @@ def _measures(asked: Configured[EvaluateConfig]) -> dict[str, CheckpointMeasure]
 def _open(model: CheckpointModelConfig, trainer: TrainerConfig, tokenizer: Any, folder: Path) -> CheckpointModel:
     device = "cuda" if trainer.accelerator == "auto" and torch.cuda.is_available() else "cpu"
     return CheckpointModel.open(
-        folder, tokenizer, dtype=model.dtype, device=DEVICES.get(trainer.accelerator, device),
-        device_map=model.device_map, remote_code=model.remote_code is not None, model_class=model.model_class,
-    )  # fmt: skip
+        folder,
+        tokenizer,
+        dtype=model.dtype,
+        device=DEVICES.get(trainer.accelerator, device),
+        device_map=model.device_map,
+        remote_code=model.remote_code is not None,
+        model_class=model.model_class,
+    )

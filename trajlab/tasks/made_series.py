@@ -161,8 +161,12 @@ def make_tasks(folder: Path, questions: int, stories: int = 4000) -> list[Path]:
 def _write_tasks(folder: Path, found: dict[str, list[dict[str, Any]]]) -> None:
     for kind, examples in found.items():
         task = {
-            "name": f"consistent_{kind}", "metrics": ["multiple_choice_grade"], "examples": examples,
-            "example_input_prefix": "", "example_output_prefix": "", "append_choices_to_input": False,
+            "name": f"consistent_{kind}",
+            "metrics": ["multiple_choice_grade"],
+            "examples": examples,
+            "example_input_prefix": "",
+            "example_output_prefix": "",
+            "append_choices_to_input": False,
             "few_shot_example_separator": "\n",
-        }  # fmt: skip
+        }
         publish_json(folder / f"consistent_{kind}" / "task.json", task)

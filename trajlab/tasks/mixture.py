@@ -19,10 +19,17 @@ def mixture(config: DictConfig) -> None:
     checked = parse(config, MixtureConfig, _problems)
     text = EvaluationText.of(checked.data, 4 * checked.prompts)
     draw_mixture(
-        Path(checked.small), Path(checked.large), Path(checked.to), next(iter(text.documents.values())), checked.lambdas,
-        count=checked.prompts, prompt_tokens=checked.prompt_tokens, new_tokens=checked.new_tokens,
-        top_p=checked.top_p, seed=checked.seed,
-    )  # fmt: skip
+        Path(checked.small),
+        Path(checked.large),
+        Path(checked.to),
+        next(iter(text.documents.values())),
+        checked.lambdas,
+        count=checked.prompts,
+        prompt_tokens=checked.prompt_tokens,
+        new_tokens=checked.new_tokens,
+        top_p=checked.top_p,
+        seed=checked.seed,
+    )
 
 
 def _problems(c: MixtureConfig) -> list[str]:
@@ -34,9 +41,18 @@ def _problems(c: MixtureConfig) -> list[str]:
 
 
 def draw_mixture(
-    small: Path, large: Path, to: Path, documents: Sequence[str], lambdas: Sequence[Sequence[float]], *, count: int,
-    prompt_tokens: int = 5, new_tokens: int = 50, top_p: float = 0.9, seed: int = 0,
-) -> None:  # fmt: skip
+    small: Path,
+    large: Path,
+    to: Path,
+    documents: Sequence[str],
+    lambdas: Sequence[Sequence[float]],
+    *,
+    count: int,
+    prompt_tokens: int = 5,
+    new_tokens: int = 50,
+    top_p: float = 0.9,
+    seed: int = 0,
+) -> None:
     """`trajlab.measures.sequences.mixture_sequences` from two folders into a file."""
     models = [CheckpointModel.open(folder) for folder in (small, large)]
     tokenizer = models[0].tokenizer

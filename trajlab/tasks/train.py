@@ -87,10 +87,13 @@ def _train(asked: Configured[TrainConfig], store: RunStore, *, resume: bool) -> 
         random_offset=checked.data.window_offset == "random",
     )
     context = RunContext(
-        store, schedule, EvaluationEngine(data.splits, checked.trainer.evaluation_batch_windows),
-        datamodule.interval_position, data.token_bytes_V,
+        store,
+        schedule,
+        EvaluationEngine(data.splits, checked.trainer.evaluation_batch_windows),
+        datamodule.interval_position,
+        data.token_bytes_V,
         token_texts=lambda ids: [data.tokenizer.id_to_token(int(i)) or "" for i in ids],
-    )  # fmt: skip
+    )
     trainer = build_trainer(config, checked, schedule, context)
     checkpoint = _checkpoint(store, schedule, module) if resume else None
     torch.manual_seed(seed_of("dropout", checked.seed_for("dropout")))

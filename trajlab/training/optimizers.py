@@ -17,9 +17,14 @@ class MuonWithAdamW(Optimizer):
     """
 
     def __init__(
-        self, params: Iterable[dict[str, Any]], lr: float = 1e-3, weight_decay: float = 0.1, momentum: float = 0.95,
-        betas: tuple[float, float] = (0.9, 0.95), eps: float = 1e-8,
-    ) -> None:  # fmt: skip
+        self,
+        params: Iterable[dict[str, Any]],
+        lr: float = 1e-3,
+        weight_decay: float = 0.1,
+        momentum: float = 0.95,
+        betas: tuple[float, float] = (0.9, 0.95),
+        eps: float = 1e-8,
+    ) -> None:
         groups = list(params)
         super().__init__([dict(g) for g in groups], {"lr": lr, "weight_decay": weight_decay})
         muon = [{**g, "params": [p for p in g["params"] if _orthogonalised(p)]} for g in groups]

@@ -32,13 +32,17 @@ def build_module(config: DictConfig, checked: TrainConfig, data: PreparedData) -
             "a model needs an entry for each token: raise model.vocab_size or lower tokenizer.vocab_size"
         )
     return LanguageModel(
-        model, build(config.optimizer, "optimizer"), build(config.schedule, "schedule"), checked.tokens_per_step,
-        micro_batch_windows=checked.trainer.micro_batch_windows, gradient_clip=checked.trainer.gradient_clip,
+        model,
+        build(config.optimizer, "optimizer"),
+        build(config.schedule, "schedule"),
+        checked.tokens_per_step,
+        micro_batch_windows=checked.trainer.micro_batch_windows,
+        gradient_clip=checked.trainer.gradient_clip,
         compile=checked.trainer.compile,
         position_weights_T=position_weights(
             checked.data.context, checked.loss.position_weighting, checked.loss.position_factor
         ),
-    )  # fmt: skip
+    )
 
 
 def build_trainer(config: DictConfig, checked: TrainConfig, schedule: TokenSchedule, context: RunContext) -> L.Trainer:
@@ -53,11 +57,21 @@ def build_trainer(config: DictConfig, checked: TrainConfig, schedule: TokenSched
     _quiet_lightning()
     t = checked.trainer
     return L.Trainer(
-        accelerator=t.accelerator, devices=t.devices, strategy=t.strategy, precision=t.precision,  # type: ignore[arg-type]
-        max_steps=schedule.final_step, max_epochs=-1, callbacks=callbacks, logger=loggers or False,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-        use_distributed_sampler=False, num_sanity_val_steps=0, log_every_n_steps=1,
-    )  # fmt: skip
+        accelerator=t.accelerator,
+        devices=t.devices,
+        strategy=t.strategy,
+        precision=t.precision,  # type: ignore[arg-type]
+        max_steps=schedule.final_step,
+        max_epochs=-1,
+        callbacks=callbacks,
+        logger=loggers or False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+    )
 
 
 def _quiet_lightning() -> None:

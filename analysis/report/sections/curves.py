@@ -30,18 +30,21 @@ def _one(part: Section, runs: Runs, experiment: str, setting: str, frame: pd.Dat
     part.condition(f"{experiment} {setting}".strip() if not setting else f"{experiment}_{setting}", seeds)
     caption, positions = own.caption, own.positions
     part.figure(
-        interval_curves(frame, "loss", caption=caption, floor=own.entropy_floor("valid")), f"{name}_loss", _seeds("Validation loss"),
+        interval_curves(frame, "loss", caption=caption, floor=own.entropy_floor("valid")),
+        f"{name}_loss",
+        _seeds("Validation loss"),
         alt=_lowest(frame),
-    )  # fmt: skip
+    )
     part.figure(interval_curves(frame, "ppl", caption=caption), f"{name}_perplexity", _seeds("Perplexity, logarithmic"))
     if not positions.empty and (positions["variant"] == "raw").any():
         words = "Loss by position in the context at six intervals, mean over runs."
         part.figure(position_curves(positions, caption=caption), f"{name}_positions", words)
         if positions["interval"].nunique() > 2:
             part.figure(
-                position_map(positions, caption=caption), f"{name}_position_map",
+                position_map(positions, caption=caption),
+                f"{name}_position_map",
                 "Loss over tokens × position, initialisation left out; the brightest 2 % share one colour.",
-            )  # fmt: skip
+            )
     part.table(_summary(frame), "First, lowest and last loss in nats, means over runs.")
 
 

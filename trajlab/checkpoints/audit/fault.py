@@ -3,9 +3,21 @@
 from dataclasses import dataclass
 
 KINDS = (
-    "same_weights", "mixed", "missing", "extra", "config", "tokenizer", "dtype", "tensors", "nonfinite", "zero",
-    "descent", "foreign", "jump", "still",
-)  # fmt: skip
+    "same_weights",
+    "mixed",
+    "missing",
+    "extra",
+    "config",
+    "tokenizer",
+    "dtype",
+    "tensors",
+    "nonfinite",
+    "zero",
+    "descent",
+    "foreign",
+    "jump",
+    "still",
+)
 
 
 @dataclass(frozen=True)

@@ -111,9 +111,10 @@ def _mixed(series: Sequence[Audited]) -> Iterator[Fault]:
                 continue
             low, high = sorted((place, other))
             same = [
-                n for n, f in c.facts.items()
+                n
+                for n, f in c.facts.items()
                 if f.digest == series[other].facts[n].digest and not _may_rest(f) and any(_moves(series, n))
-            ]  # fmt: skip
+            ]
             away = [n for n in same if any(_moves(series, n)[low:high])]
             next_to = [n for n in same if high - low == 1 and other < place and _rests_once(series, n, place)]
             taken = away if high - low > 1 else next_to if len(next_to) > 1 else []
@@ -199,9 +200,10 @@ def _descent(series: Sequence[Audited]) -> Iterator[Fault]:
     """A checkpoint that is as unlike the one before it as independent draws are."""
     for before, after in pairwise(series):
         z = [
-            relation(before.facts[n], f) for n, f in after.facts.items()
+            relation(before.facts[n], f)
+            for n, f in after.facts.items()
             if len(f.shape) > 1 and len(f.sample_N) >= SMALLEST and np.ptp(before.facts[n].sample_N) > 0
-        ]  # fmt: skip
+        ]
         z = [v for v in z if np.isfinite(v)]
         if z and sum(z) / np.sqrt(len(z)) < RELATED:
             words = f"it is not trained from {before.revision}: their matrices are unrelated"

@@ -28,10 +28,15 @@ class HubSeries:
     """
 
     def __init__(
-        self, repo: str, pattern: str = "step{step}", tokens_per_step: int = 2_097_152,
-        steps: Sequence[int | str] | None = None, cache: str = "keep", cache_dir: str = "~/.cache/trajlab",
+        self,
+        repo: str,
+        pattern: str = "step{step}",
+        tokens_per_step: int = 2_097_152,
+        steps: Sequence[int | str] | None = None,
+        cache: str = "keep",
+        cache_dir: str = "~/.cache/trajlab",
         remote_code: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.repo, self.steps, self.cache, self.remote_code = repo, steps, checked_cache(cache), remote_code
         self.pattern = Pattern(pattern, tokens_per_step)
         self._scratch = Path(cache_dir).expanduser() / "checkpoints" / repo.replace("/", "--")
@@ -125,8 +130,11 @@ def _explained(repo: str, revision: str | None) -> Iterator[None]:
     from huggingface_hub import errors
 
     unreachable: tuple[type[Exception], ...] = (
-        errors.HfHubHTTPError, errors.OfflineModeIsEnabled, RuntimeError, *_client_errors()
-    )  # fmt: skip
+        errors.HfHubHTTPError,
+        errors.OfflineModeIsEnabled,
+        RuntimeError,
+        *_client_errors(),
+    )
 
     what = f"{repo}@{revision}" if revision else repo
     try:

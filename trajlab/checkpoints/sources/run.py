@@ -18,9 +18,13 @@ class RunSeries:
     """The snapshots of a trajlab run, each written as a folder of transformers below ``cache_dir`` while it is needed."""
 
     def __init__(
-        self, run: str, steps: Sequence[int | str] | None = None, cache: str = "evict",
-        cache_dir: str = "~/.cache/trajlab", corpus: str | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        run: str,
+        steps: Sequence[int | str] | None = None,
+        cache: str = "evict",
+        cache_dir: str = "~/.cache/trajlab",
+        corpus: str | None = None,
+    ) -> None:
         self.corpus = corpus
         """The class of a corpus of the user's own that the run was trained on."""
         self.run, self.steps, self.cache = Path(run), steps, checked_cache(cache)
