@@ -1,1 +1,1 @@
-"""Hydra configuration: one group a folder, one choice a file."""
+"""Hydra configuration: one group per folder, one choice per file."""
