@@ -1,1 +1,1 @@
-"""The sections of the report, one a file: ``section(runs) -> Section | None``; `report.contents` lists them."""
+"""The sections of the report, one per file: ``section(runs) -> Section | None``; `report.contents` lists them."""

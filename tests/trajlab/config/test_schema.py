@@ -56,13 +56,15 @@ def test_every_choice_of_a_group_is_accepted(choice: str) -> None:
     config = composed("name=mine", choice, *GIVEN.get(choice, []))
     # the file of the first stands on no machine, the GPU of the second on few
     missing = choice == "tokenizer=existing" or (choice == "trainer=gpu" and not torch.cuda.is_available())
-    parse(config, TrainConfig, *([] if missing else [training_problems(config)]))
+    checked = parse(config, TrainConfig, *([] if missing else [training_problems(config)]))
+    assert checked.name == "mine"
 
 
 @pytest.mark.parametrize("choice", choices(EVALUATED))
 def test_every_choice_for_a_series_is_accepted(choice: str) -> None:
     of = [] if choice.startswith("series=") else ["series=pythia"]
-    parse(composed("task=evaluate", "name=mine", *of, choice, *GIVEN.get(choice, [])), EvaluateConfig)
+    checked = parse(composed("task=evaluate", "name=mine", *of, choice, *GIVEN.get(choice, [])), EvaluateConfig)
+    assert checked.name == "mine"
 
 
 def test_the_catalogue_lands_at_model() -> None:
