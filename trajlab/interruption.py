@@ -32,6 +32,7 @@ class _Signals:
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self.installed = False
         self.waiting = False
         """Whether the first signal leaves time to save."""
 
@@ -55,10 +56,11 @@ _signals = _Signals()
 def installed() -> Iterator[None]:
     """Turn both signals into `Interrupted`, in the main thread."""
     before = {number: signal.signal(number, _signals.note) for number in SIGNALS}
+    _signals.installed = True
     try:
         yield
     finally:
-        _signals.received = None
+        _signals.received, _signals.installed = None, False
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -73,6 +75,13 @@ def saving_first() -> Iterator[None]:
         _signals.waiting = False
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def take_back() -> None:
+    """Put the handlers of `installed` back where a library, in the middle of the work, has put its own before them."""
+    if _signals.installed:
+        for number in SIGNALS:
+            signal.signal(number, _signals.note)
 
 
 def asked() -> bool:

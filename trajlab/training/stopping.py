@@ -14,6 +14,10 @@ class StopOnSignal(RunCallback):
 
     order = 101
 
+    def on_train_start(self, *_: Any) -> None:
+        """Answer signals ourselves: at SIGTERM Lightning leaves its loop with status 0, before anything is saved."""
+        interruption.take_back()
+
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Raise Interrupted where a signal has been received."""
         interruption.stop_if_asked()

@@ -21,6 +21,26 @@ class SignalAt(RunCallback):
             os.kill(os.getpid(), signal.Signals[self.name])
 
 
+class SignalBetween(RunCallback):
+    """Sends this process a signal after step ``step`` and all that follows it: between two steps."""
+
+    order = 1000
+
+    def __init__(self, step: int, name: str) -> None:
+        self.step, self.name = step, name
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), signal.Signals[self.name])
+
+
+class SignalAtSetup(RunCallback):
+    """Sends this process SIGTERM before the first step."""
+
+    def on_fit_start(self, *_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 class NonFiniteGradients(RunCallback):
     """Turns the head's gradient into ``value`` in the steps of ``steps`` (done before), for one seed alone."""
 

@@ -42,6 +42,20 @@ def test_a_signal_saves_the_step_that_it_came_in(name: str, micro: Micro, capsys
         pd.testing.assert_frame_equal(wanted[columns], got[columns], check_exact=True)
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_between_two_steps_saves_the_next(name: str, micro: Micro, capsys: pytest.CaptureFixture[str]) -> None:
+    between = f"+callbacks.signal={{_target_: {HERE}.SignalBetween, step: 7, name: {name}}}"
+    with interruption.installed(), pytest.raises(interruption.Interrupted):
+        micro(between)
+    assert "interrupted; saved at 512 tokens" in capsys.readouterr().err
+
+
+def test_a_signal_before_the_first_step_ends_the_command(micro: Micro, capsys: pytest.CaptureFixture[str]) -> None:
+    with interruption.installed(), pytest.raises(interruption.Interrupted):
+        micro(f"+callbacks.signal._target_={HERE}.SignalAtSetup")
+    assert "interrupted; " in capsys.readouterr().err
+
+
 def test_handlers_are_put_back() -> None:
     before = [signal.getsignal(n) for n in interruption.SIGNALS]
     with interruption.installed():
