@@ -361,7 +361,7 @@ class TestTable:
 def test_speed() -> None:
     """10⁵ tokens × 154 checkpoints × 7 starts take about 0.6 s of a core; the claim is 2 s."""
     nll = np.random.default_rng(0).normal(3, 1, size=(100_000, 154)).astype(np.float32)
-    before = time.process_time()
+    before = time.thread_time()
     for start in STARTS:
         classify_trends(nll, start)
-    assert time.process_time() - before < 2
+    assert time.thread_time() - before < 2
