@@ -151,7 +151,9 @@ def _checkpoint(store: RunStore, schedule: TokenSchedule, module: LanguageModel)
         return None
     last = max(i for i, mark in enumerate(schedule.steps) if mark <= found.step)
     store.rewind(last, found.step * schedule.tokens_per_step)
-    say(f"{store.folder}: resumes at {found.step * schedule.tokens_per_step:,} tokens")
+    tokens = found.step * schedule.tokens_per_step
+    store.update_manifest(resumed=[*(store.manifest() or {}).get("resumed", []), {"tokens": tokens, "time": now()}])
+    say(f"{store.folder}: resumes at {tokens:,} tokens")
     return found.path
 
 
