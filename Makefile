@@ -7,11 +7,12 @@ KILL_ROUNDS ?= 70
 KILL_SEED ?= 0
 REPORTS ?= reports
 
-.PHONY: help env demo figures test lint types unit bench torture clean
+.PHONY: help env demo figures results test lint types unit bench torture clean
 
 help:
 	@echo "make demo      six seeds of the small budget study on the embedded corpus, then its figures"
 	@echo "make figures   the report of every experiment below RUNS=$(RUNS)"
+	@echo "make results   the pages of the published studies below results/, from their tables"
 	@echo "make test      lint, types, tests"
 	@echo "make torture   kills every task at random moments and compares the results (KILL_ROUNDS=$(KILL_ROUNDS), KILL_SEED=$(KILL_SEED))"
 	@echo "make bench     training speed beside the machine's matrix-multiply rate and a compiled transformers model"
@@ -32,6 +33,9 @@ figures: env
 	@for experiment in $(RUNS)/*/; do \
 	    $(BIN)/python -m analysis report $$experiment --out $(REPORTS)/$$(basename $$experiment) || exit 1; \
 	done
+
+results: env
+	$(BIN)/python -m trajlab.analysis results results
 
 torture: env
 	$(BIN)/python -m tests.torture.kills --rounds $(KILL_ROUNDS) --seed $(KILL_SEED) --seconds 3600
