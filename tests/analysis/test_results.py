@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tests.analysis.test_load import write_run
-from tests.conftest import ROOT
+from tests.conftest import MICRO, ROOT, run_here
 from trajlab.analysis.__main__ import main
 from trajlab.analysis.load import load_runs
 from trajlab.analysis.results import PAGE, RUNS, Description, page, publish, studies
@@ -80,11 +80,17 @@ def test_a_description_without_a_key_is_refused_by_its_name(key: str, study: Pat
         Description.read(study / "study.toml")
 
 
-def test_pages_are_made_from_the_command_line(stored: Path, study: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["publish", str(stored), str(study)])
+def test_pages_are_made_from_the_command_line(
+    tmp_path: Path, study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_here(*MICRO, f"runs_dir={tmp_path / 'runs'}")
+    main(["publish", str(tmp_path / "runs"), str(study)])
     main(["results", str(study.parent)])
     assert str(study / PAGE) in capsys.readouterr().out
-    assert "# Two seeds" in (study / PAGE).read_text()
+    text = (study / PAGE).read_text()
+    assert "# Two seeds" in text
+    assert "## The published claims: tinystories_budget_small" in text
+    assert "core hours" in text
     assert "<html" in (study / "report.html").read_text()
 
 
