@@ -209,4 +209,4 @@ def _claims(runs: Runs) -> Iterator[str]:
         for experiment in judged_experiments(runs, name, claims):
             table = judged(runs.select(experiment=experiment), name, claims)
             if not table.empty:
-                yield f"## The published claims: {experiment}\n\n{claims.source}.\n\n{markdown(table)}"
+                yield f"## The published claims: {experiment}\n\n{claims.source}. {claims.reading}\n\n{markdown(table)}"
