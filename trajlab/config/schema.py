@@ -197,6 +197,10 @@ class EvaluateConfig:
     """What study the evaluation is a part of; None: of none."""
     skip_broken: bool = False
     """Go on without a checkpoint that can't be brought or opened; manifest and report name it."""
+    worker: int = 0
+    """Number of the process; of no effect but that a sweep over it starts several side by side."""
+    lease_seconds: float = at_least(1, 120.0)
+    """How long a process on another machine may be silent until its checkpoint is taken over."""
 
 
 @dataclass(frozen=True, kw_only=True)

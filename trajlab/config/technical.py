@@ -22,6 +22,8 @@ TECHNICAL_KEYS = (
     "model.tokenizer",  # the ids that it makes are compared instead (data.fingerprint)
     "benchmark.tasks",
     "skip_broken",
+    "worker",
+    "lease_seconds",
 )
 """A run may be resumed, or taken for finished, under other values of these keys and of all keys below them."""
 
