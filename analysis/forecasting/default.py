@@ -6,6 +6,7 @@ with it where a backtest inside the part seen finds it at least twice as close. 
 Shapes: R rows of a run up to its horizon, K of them seen, M ahead.
 """
 
+import hashlib
 from dataclasses import dataclass
 from functools import cache
 
@@ -38,6 +39,12 @@ class Tables:
 
     prior: Prior
     calibration: Calibration
+
+    @property
+    def digest(self) -> str:
+        """A short name for these very numbers."""
+        written = self.prior.table.to_csv(index=False) + self.calibration.table.to_csv(index=False)
+        return hashlib.sha256(written.encode()).hexdigest()[:16]
 
 
 @cache
