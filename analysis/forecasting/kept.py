@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from trajlab.analysis.curve_laws import Law
+from trajlab.analysis.forecasting.default import RIVALS
 from trajlab.analysis.forecasting.rebuild import Run
 
 Row = dict[str, object]
@@ -79,8 +80,12 @@ def code_of(law: type[Law]) -> str:
     return digest(*(path.read_bytes() for path in (Path(inspect.getfile(law)), *fitting, *judging)))
 
 
+DEFAULT = ("archive", "calibration", "default", "evidence", "gaussian", "rebuild", "response", "schedule", "scoring")
+"""Files of this folder that the default's scores depend on, beside those of its rivals."""
+
+
 @cache
 def code_of_default() -> str:
-    """The same for the default: all files of this folder and of the laws."""
-    folders = (Path(__file__).parent, Path(inspect.getfile(Law)).parent)
-    return digest(*(path.read_bytes() for folder in folders for path in sorted(folder.glob("*.py"))))
+    """The same for the default."""
+    own = [Path(__file__).with_name(f"{name}.py").read_bytes() for name in DEFAULT]
+    return digest(*own, *(code_of(rival).encode() for rival in RIVALS))
