@@ -35,7 +35,6 @@ figures: env
 	done
 
 docs: env
-	$(BIN)/pip install -q -c constraints.txt -e ".[docs]"
 	$(BIN)/python -m docs.execute_notebooks build/notebooks
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
