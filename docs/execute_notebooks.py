@@ -1,6 +1,6 @@
 """Executes notebooks/ into build/notebooks, with the runs that each asks for: a quarter of an hour on two cores, once.
 
-    python -m docs.execute_notebooks build/notebooks
+python -m docs.execute_notebooks build/notebooks
 """
 
 import re

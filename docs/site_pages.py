@@ -5,7 +5,6 @@ a server; and the examples in docstrings become blocks of code.
 """
 
 import re
-
 from pathlib import Path
 
 import griffe

@@ -20,7 +20,9 @@ import pytest
 from hydra import compose, initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from docs.images.turn import turn
 from tests.conftest import MICRO, ROOT
+from trajlab.analysis import load_runs
 from trajlab.analysis.__main__ import main as analyse
 from trajlab.command_line import command_line
 from trajlab.config.parse import parse_values
@@ -96,7 +98,12 @@ def not_followed() -> list[tuple[str, ...]]:
 @pytest.mark.parametrize("command", not_followed(), ids=lambda c: " ".join(c)[:90])
 def test_a_command_is_one(command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     match list(command):
-        case ["python", "-m", "trajlab", "report" | "calibrate", *_] | ["python", "-m", "trajlab.analysis" | "analysis", *_]:
+        case ["python", "-m", "trajlab", "report" | "calibrate", *_] | [
+            "python",
+            "-m",
+            "trajlab.analysis" | "analysis",
+            *_,
+        ]:
             parsed: list[argparse.Namespace] = []
             monkeypatch.setattr(argparse.ArgumentParser, "parse_args", _parse_and_stop(parsed))
             with pytest.raises(InterruptedError):
@@ -186,8 +193,8 @@ def follow(command: list[str]) -> None:
 
 def test_the_readme_works_from_top_to_bottom(followed: Path) -> None:
     made: dict[str, list[str]] = {}
-    for run in sorted(p.parent for p in followed.glob("runs/*/*/manifest.json")):
-        made.setdefault(run.parent.name, []).append(run.name)
+    for folder in sorted(p.parent for p in followed.glob("runs/*/*/manifest.json")):
+        made.setdefault(folder.parent.name, []).append(folder.name)
     assert made["tinystories_budget_small"] == ["seed=0", "seed=1", "seed=6"]
     assert made["two_rates"] == [f"seed={s},optimizer.lr={lr}" for s in (0, 1) for lr in ("0.001", "0.003")]
     assert made["my_text"] == ["seed=0"]
@@ -197,6 +204,13 @@ def test_the_readme_works_from_top_to_bottom(followed: Path) -> None:
         assert (followed / "reports" / report / "report.html").is_file()
 
 
+def test_the_picture_of_the_readme_can_be_drawn(followed: Path) -> None:
+    drawn = turn(load_runs(followed / "runs" / "tinystories_budget_small"), "black", "blue", "red")
+    words = [t.get_text() for t in drawn.axes[0].texts]
+    assert any(w.startswith("lowest: ") for w in words)
+    assert {w.split()[0] for w in words} >= {"validation", "training"}
+
+
 @pytest.mark.parametrize("page", [p for p in PAGES if "```python" in p.read_text()], ids=lambda p: p.stem)
 def test_the_snippets_of_a_page_run(page: Path, followed: Path) -> None:
     """In one namespace, in their order."""
@@ -204,7 +218,10 @@ def test_the_snippets_of_a_page_run(page: Path, followed: Path) -> None:
     with chdir(followed):
         for block in blocks(page):
             if block.language == "python":
-                exec(compile(_imports(block.text) if block.mark == "compose only" else block.text, page.name, "exec"), namespace)
+                exec(
+                    compile(_imports(block.text) if block.mark == "compose only" else block.text, page.name, "exec"),
+                    namespace,
+                )
 
 
 def _imports(code: str) -> ast.Module:

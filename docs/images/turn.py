@@ -1,7 +1,7 @@
 """Draws the README's picture, the turn and its six seeds, for light and dark pages: docs/images/turn-{light,dark}.svg.
 
-    python -m trajlab experiment=tinystories_budget_small data.source=embedded seed=0..5 -m
-    python docs/images/turn.py runs/tinystories_budget_small
+python -m trajlab experiment=tinystories_budget_small data.source=embedded seed=0..5 -m
+python docs/images/turn.py runs/tinystories_budget_small
 """
 
 import sys
@@ -26,15 +26,20 @@ def turn(runs: analysis.Runs, text: str, valid: str, train: str) -> Figure:
         ("loss", valid, "validation", "-"),
         ("train_loss", train, "training", (0, (5, 1.5))),
     ):
-        curves = raw[raw["tokens"] > 0].pivot(index="tokens", columns="run", values=column)
+        curves = raw[raw["tokens"] > 0].pivot_table(index="tokens", columns="run", values=column)
         ax.plot(curves.index, curves, color=colour, alpha=0.45, linewidth=0.8, linestyle=dashes)
         mean = curves.mean(axis=1)
-        ax.plot(mean.index, mean, color=colour, linewidth=2.2, linestyle=dashes)
+        ax.plot(mean.index, mean, color=colour, linewidth=1.8, linestyle=dashes)
         ax.annotate(
-            f" {name} {mean.iloc[-1]:.2f}", (mean.index[-1], mean.iloc[-1]), color=colour, va="center", annotation_clip=False
+            f" {name} {mean.iloc[-1]:.2f}",
+            (mean.index[-1], mean.iloc[-1]),
+            color=colour,
+            va="center",
+            annotation_clip=False,
         )
         if column == "loss":
             _mark_lowest(ax, mean, text)
+            ax.set_ylim(top=1.7 * mean.min())  # the first steep fall would take most of the height
     ax.set_ylabel("loss (nats per token)")
     token_axis(ax)
     ax.set_xlim(0, raw["tokens"].max())
@@ -51,7 +56,7 @@ def _mark_lowest(ax: mpl.axes.Axes, mean: "pd.Series[float]", text: str) -> None
     ax.plot([lowest], [mean[lowest]], "o", color=text, markersize=6, zorder=5)
     ax.annotate(
         f"lowest: {mean[lowest]:.2f} at {human_count(lowest)} tokens,\nmore training makes it worse",
-        (lowest, mean[lowest]), xytext=(12, 34), textcoords="offset points", color=text,
+        (lowest, mean[lowest]), xytext=(-20, 38), textcoords="offset points", color=text,
         arrowprops={"arrowstyle": "-", "color": text, "linewidth": 0.8},
     )  # fmt: skip
 

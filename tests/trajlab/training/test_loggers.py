@@ -20,9 +20,7 @@ AVERAGED = (
     "+callbacks.averages={_target_: trajlab.callbacks.checkpoint_averaging.CheckpointAveraging, "
     "averagers: {lawa2: {_target_: trajlab.averaging.lawa, k: 2, every_tokens: 320, name: lawa2}}}"
 )
-BROKEN_AT_12 = (
-    "+callbacks.signal={_target_: tests.trajlab.training.misfortune.SignalAt, step: 12, name: SIGTERM}"
-)
+BROKEN_AT_12 = "+callbacks.signal={_target_: tests.trajlab.training.misfortune.SignalAt, step: 12, name: SIGTERM}"
 Micro = Callable[..., Path]
 Curves = dict[str, list[tuple[int, float]]]
 
