@@ -29,6 +29,7 @@ from trajlab.store.manifest import manifest_entries, now, refuse_other_data
 from trajlab.store.run_store import RunStore
 from trajlab.terminal import say
 from trajlab.training.language_model import LanguageModel
+from trajlab.training.loggers import logger_problems
 from trajlab.training.stopping import Diverged
 from trajlab.training.trainer import build_module, build_trainer
 
@@ -58,6 +59,7 @@ def training_problems(config: DictConfig) -> Callable[[TrainConfig], list[str]]:
             *refusals(lambda: build(config.schedule, "schedule")),
             *tokenizer.problems(c.tokenizer),
             *member_problems(config.callbacks),
+            *logger_problems(config.logger),
             *trial.device_problems(c.trainer.accelerator, c.trainer.precision),
             *trial.optimizer_problems(config.optimizer),
             *trial.model_problems(config.model, c.tokenizer.vocab_size),
