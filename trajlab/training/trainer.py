@@ -18,7 +18,8 @@ from trajlab.rng import seed_of
 from trajlab.training.evaluation_driver import EvaluationDriver
 from trajlab.training.language_model import LanguageModel
 from trajlab.training.position_weights import position_weights
-from trajlab.training.stopping import StopOnDivergence, StopOnSignal
+from trajlab.training.stopping import AgreeOnSignal, StopOnDivergence, StopOnSignal
+from trajlab.training.team import Team
 
 
 def build_module(config: DictConfig, checked: TrainConfig, data: PreparedData) -> LanguageModel:
@@ -45,10 +46,12 @@ def build_module(config: DictConfig, checked: TrainConfig, data: PreparedData) -
     )
 
 
-def build_trainer(config: DictConfig, checked: TrainConfig, schedule: TokenSchedule, context: RunContext) -> L.Trainer:
+def build_trainer(
+    config: DictConfig, checked: TrainConfig, schedule: TokenSchedule, context: RunContext, team: Team
+) -> L.Trainer:
     """Lightning's trainer with the run's members bound, evaluation among them, in the order that they ask for."""
     members = build_members(config.callbacks, context)
-    own = [EvaluationDriver(members), StopOnSignal(), StopOnDivergence(checked.trainer.on_nonfinite)]
+    own = [EvaluationDriver(members), AgreeOnSignal(), StopOnSignal(), StopOnDivergence(checked.trainer.on_nonfinite)]
     drivers: list[L.Callback] = [member.bind(context) for member in own]
     # what offers other weights is up to date before they are evaluated, where nobody asks for another order
     ready, others = ([h for h in members.hooks if (h in members.averagers) is offers] for offers in (True, False))
@@ -58,8 +61,7 @@ def build_trainer(config: DictConfig, checked: TrainConfig, schedule: TokenSched
     t = checked.trainer
     return L.Trainer(
         accelerator=t.accelerator,
-        devices=t.devices,
-        strategy=t.strategy,
+        **team.trainer_arguments(t.accelerator, t.strategy),
         precision=t.precision,  # type: ignore[arg-type]
         max_steps=schedule.final_step,
         max_epochs=-1,
@@ -75,5 +77,6 @@ def build_trainer(config: DictConfig, checked: TrainConfig, schedule: TokenSched
 
 
 def _quiet_lightning() -> None:
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for part in ("pytorch", "fabric"):
+        logging.getLogger(f"lightning.{part}").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning")
