@@ -99,10 +99,10 @@ class TrainConfig:
                 f"tokenizer.vocab_size={self.tokenizer.vocab_size} is larger than model.vocab_size={entries}; "
                 "make them equal"
             )
-        if self.data.windows_per_step % self.trainer.devices:
+        if self.data.windows_per_step < self.trainer.devices:
             yield (
-                f"data.windows_per_step={self.data.windows_per_step} must be a multiple of "
-                f"trainer.devices={self.trainer.devices}"
+                f"data.windows_per_step={self.data.windows_per_step} must be at least trainer.devices="
+                f"{self.trainer.devices}: each process needs a window of every step"
             )
 
 
