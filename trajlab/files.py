@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from glob import escape
 from itertools import count
 from pathlib import Path
@@ -66,12 +66,28 @@ def scratch_folder(path: Path) -> Path:
     return folder
 
 
+def taken_over(path: Path) -> Path:
+    """`scratch_folder`, with what a killed process had in its own: a download goes on, and isn't begun anew."""
+    folder = scratch_folder(path)
+    for left in path.parent.glob(f".{escape(path.name)}.*.part"):
+        if _left_over(left) and not folder.exists():
+            with suppress(FileNotFoundError):  # another process was quicker
+                os.replace(left, folder)
+    return folder
+
+
 def remove_leftovers(folder: Path, name: str = "*", *, below: bool = False) -> None:
     """Remove what killed processes left of a name (a pattern) in a folder, or in all folders below it too."""
     pattern = f".{name}.*.part"
     for left in list(folder.rglob(pattern) if below else folder.glob(pattern)):
-        if (match := PART.fullmatch(left.name)) and left not in _writing and not _alive(int(match["process"])):
+        if _left_over(left):
             _remove(left)
+
+
+def _left_over(path: Path) -> bool:
+    """Whether this is a temporary file or folder whose process has ended."""
+    match = PART.fullmatch(path.name)
+    return match is not None and path not in _writing and not _alive(int(match["process"]))
 
 
 def remove_folder(folder: Path) -> None:
