@@ -138,7 +138,10 @@ def writable(path: Path) -> Iterator[None]:
         raise
 
 
-_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EIO)
+_REFUSED = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EFBIG,
+    errno.EIO,
+)  # fmt: skip
 _NEARLY_NOTHING = 1 << 16
 """Bytes: a disk with less free was full for whoever just failed to write to it."""
 

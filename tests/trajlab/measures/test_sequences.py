@@ -17,11 +17,11 @@ from trajlab.measures.sequences import (
     generate_mixture,
     mixed,
     mixture_sequences,
+    mixture_text,
     noised,
     nucleus,
     prompts,
     read_mixture,
-    mixture_text,
 )
 from trajlab.models.hf import HFModel
 
