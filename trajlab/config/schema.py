@@ -236,6 +236,8 @@ class MixtureConfig:
     lambdas: list[list[float]]
     """Pairs of λ_small and λ_large."""
     seed: int
+    overwrite: bool = False
+    """Replace other sequences that a former command drew into the same file."""
 
     def problems(self) -> Iterator[str]:
         """What no key can see by itself."""
