@@ -176,6 +176,8 @@ class BenchmarkConfig:
     """Questions of each task; None: all."""
     include_path: str | None = None
     """lm_eval: a folder with tasks of one's own."""
+    items: bool = True
+    """Store every question's answer too (table `task_items`)."""
 
 
 @dataclass(frozen=True, kw_only=True)

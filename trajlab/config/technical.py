@@ -24,6 +24,7 @@ TECHNICAL_KEYS = (
     "model.series.steps",
     "model.tokenizer",  # the ids that it makes are compared instead (data.fingerprint)
     "benchmark.tasks",
+    "benchmark.items",
     "skip_broken",
     "worker",
     "lease_seconds",
