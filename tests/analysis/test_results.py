@@ -80,9 +80,7 @@ def test_a_description_without_a_key_is_refused_by_its_name(key: str, study: Pat
         Description.read(study / "study.toml")
 
 
-def test_pages_are_made_from_the_command_line(
-    tmp_path: Path, study: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_pages_are_made_from_the_command_line(tmp_path: Path, study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_here(*MICRO, f"runs_dir={tmp_path / 'runs'}")
     main(["publish", str(tmp_path / "runs"), str(study)])
     main(["results", str(study.parent)])
