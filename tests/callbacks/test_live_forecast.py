@@ -117,7 +117,7 @@ def test_a_frozen_forecast_is_not_rewritten_by_a_resumed_run_and_is_scored_at_th
     before = [f.read_bytes() for f in frozen]
     entry = json.loads(before[1])
     assert entry["low"] < entry["registered"] < entry["high"]
-    assert entry["seen"] == 16_000_000
+    assert entry["seen"] == 8_000_000
     assert len(entry["evidence_sha256"]) == 64
     assert entry["laws"]
     again = callback(tmp_path)  # killed, and begun again from an older checkpoint
