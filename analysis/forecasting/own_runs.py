@@ -33,7 +33,9 @@ def scored_runs(runs_dir: Path) -> pd.DataFrame:
             rows += [{"run": str(path.parents[1]), **row, "seen": row["seen"] / row["target"]} for row in found]
         except (OSError, ValueError, TypeError, KeyError):
             continue
-    return pd.DataFrame(rows, columns=["run", "share", "seen", "known", "ahead", "z", "registered", "observed", "inside"])
+    return pd.DataFrame(
+        rows, columns=["run", "share", "seen", "known", "ahead", "z", "registered", "observed", "inside"]
+    )
 
 
 def own_calibration(scored: pd.DataFrame) -> pd.DataFrame:
@@ -51,7 +53,9 @@ def own_calibration(scored: pd.DataFrame) -> pd.DataFrame:
         values = np.interp(LEVELS, heights, sorted_z)
         low, low50, high50, high = values
         q = {"q05": min(low, -0.05), "q25": min(low50, -0.05), "q75": max(high50, 0.05), "q95": max(high, 0.05)}
-        rows.append({"known": bool(known), "ahead": bool(ahead), "bucket": int(bucket), "curves": n, "families": 1, **q})
+        rows.append(
+            {"known": bool(known), "ahead": bool(ahead), "bucket": int(bucket), "curves": n, "families": 1, **q}
+        )
     return pd.DataFrame(rows, columns=["known", "ahead", "bucket", "curves", "families", "q05", "q25", "q75", "q95"])
 
 

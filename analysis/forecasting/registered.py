@@ -85,7 +85,9 @@ def read_frozen(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} can't be read ({e}); restore it or remove it") from e
     needed = ("target", "registered", "low", "high", "seen", "points", "evidence_sha256")
     if not isinstance(entry, dict) or (absent := [key for key in needed if key not in entry]):
-        raise ValueError(f"{path} is no registered forecast: it lacks {absent[0] if isinstance(entry, dict) else 'all'}")
+        raise ValueError(
+            f"{path} is no registered forecast: it lacks {absent[0] if isinstance(entry, dict) else 'all'}"
+        )
     return entry
 
 

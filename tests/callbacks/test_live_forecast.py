@@ -121,7 +121,9 @@ def test_a_frozen_forecast_is_not_rewritten_by_a_resumed_run_and_is_scored_at_th
     assert len(entry["evidence_sha256"]) == 64
     assert entry["laws"]
     again = callback(tmp_path)  # killed, and begun again from an older checkpoint
-    again.load_state_dict({"tokens": live._tokens[:13], "losses": [[x + 0.1 for x in row] for row in live._losses[:13]]})
+    again.load_state_dict(
+        {"tokens": live._tokens[:13], "losses": [[x + 0.1 for x in row] for row in live._losses[:13]]}
+    )
     feed(again, range(13, 41))
     assert [f.read_bytes() for f in frozen] == before
     scores = {row["share"]: row for row in json.loads((tmp_path / "registered" / "scores.json").read_text())}

@@ -26,9 +26,7 @@ def finished(root: Path, z: np.ndarray) -> Path:
 def test_eighteen_runs_are_too_few_and_nineteen_are_enough(tmp_path: Path) -> None:
     z = np.random.default_rng(0).normal(5, 1, 19)
     few, enough = finished(tmp_path / "few", z[:18]), finished(tmp_path / "enough", z)
-    np.testing.assert_array_equal(
-        tables_of(few).calibration.quantiles(HERE), shipped().calibration.quantiles(HERE)
-    )
+    np.testing.assert_array_equal(tables_of(few).calibration.quantiles(HERE), shipped().calibration.quantiles(HERE))
     own = tables_of(enough).calibration.quantiles(HERE)
     assert own[3] == pytest.approx(z.max())
     other = Situation(0.8, True, False)
