@@ -16,6 +16,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import pandas as pd
 import pytest
 from hydra import compose, initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -161,6 +163,9 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which somebody has done all that the README says, in its order, in miniature."""
     folder = tmp_path_factory.mktemp("stranger")
     (folder / "stories.txt").write_text("<|endoftext|>".join(StoryGrammar().stories("train", 60)))
+    step = np.arange(100, 6_100, 100)
+    curve = pd.DataFrame({"curve": "mine", "step": step, "loss": 2 + 20 / step**0.5, "lr": 1e-3})
+    curve.assign(loss=curve["loss"].where(step < 3_000)).to_csv(folder / "curves.csv", index=False)
     namespace: dict[str, Any] = {}
     with chdir(folder), pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
