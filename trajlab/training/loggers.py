@@ -141,6 +141,10 @@ class WandbLogger(lightning_loggers.WandbLogger):
         return super().experiment
 
     def _start(self) -> None:
+        if (self._wandb_init.get("mode") or os.environ.get("WANDB_MODE")) in ("offline", "dryrun", "disabled"):
+            os.environ.setdefault(
+                "WANDB_ERROR_REPORTING", "false"
+            )  # read when wandb is imported: offline means offline
         import wandb
 
         Path(self._wandb_init["dir"]).mkdir(parents=True, exist_ok=True)
