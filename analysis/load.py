@@ -96,13 +96,13 @@ class Runs:
         """All but these runs, each named by its experiment and its run."""
         gone = set(runs)
         tables = {
-            name: f[[key not in gone for key in zip(f["experiment"], f["run"], strict=True)]].reset_index(drop=True)
+            name: f[~pd.MultiIndex.from_frame(f[["experiment", "run"]]).isin(gone)].reset_index(drop=True)
             if {"experiment", "run"} <= set(f)
             else f
             for name, f in self.tables.items()
         }
         manifests = [m for m in self.manifests if (m.get("experiment"), m.get("run")) not in gone]
-        return Runs(tables, manifests, self.problems)
+        return Runs(tables, manifests, self.problems, self.diverged)
 
     @property
     def summary(self) -> pd.DataFrame:
@@ -289,7 +289,8 @@ def _frame(table: str, parts: Sequence[pa.Table]) -> pd.DataFrame:
 
 def _part(table: str, path: Path) -> pa.Table:
     try:
-        rows = as_expected(table, pq.read_table(path, partitioning=None))
+        with pq.ParquetFile(path) as file:  # read_table goes through a data set, which costs five times as much
+            rows = as_expected(table, file.read())
     except (ValueError, OSError) as e:
         raise ValueError(f"{path}: {str(e).splitlines()[0]}") from e
     known = COLUMNS.get(table, {})
