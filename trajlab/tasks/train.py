@@ -101,7 +101,10 @@ def _train(asked: Configured[TrainConfig], store: RunStore, *, resume: bool) -> 
     try:
         with interruption.saving_first():
             trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
-    except (interruption.Interrupted, SystemExit):  # SystemExit is Lightning's answer to a SIGTERM before the first step
+    except (
+        interruption.Interrupted,
+        SystemExit,
+    ):  # SystemExit is Lightning's answer to a SIGTERM before the first step
         say(f"{store.folder}: {_standing(context, resumed=checkpoint is not None)}")
         interruption.stop_if_asked()
         raise
