@@ -29,6 +29,7 @@ MANIFEST_KEYS = (
     "status",
     "started",
     "finished",
+    "diverged",
     "config",
     "study",
     "model",
