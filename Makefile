@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUNS ?= runs
-KILL_ROUNDS ?= 70
+KILLS ?= 200
 KILL_SEED ?= 0
 REPORTS ?= reports
 
@@ -13,7 +13,7 @@ help:
 	@echo "make demo      six seeds of the small budget study on the embedded corpus, then its figures"
 	@echo "make figures   the report of every experiment below RUNS=$(RUNS)"
 	@echo "make test      lint, types, tests"
-	@echo "make torture   kills every task at random moments and compares the results (KILL_ROUNDS=$(KILL_ROUNDS), KILL_SEED=$(KILL_SEED))"
+	@echo "make torture   KILLS=$(KILLS) kills over all tasks, a fault at every write, 1,000 odd command lines, 500 odd files"
 	@echo "make bench     training speed beside the machine's matrix-multiply rate and a compiled transformers model"
 
 env: $(VENV)/.ready
@@ -34,7 +34,9 @@ figures: env
 	done
 
 torture: env
-	$(BIN)/python -m tests.torture.kills --rounds $(KILL_ROUNDS) --seed $(KILL_SEED) --seconds 3600
+	$(BIN)/python -m tests.torture.kills --kills $(KILLS) --seed $(KILL_SEED) --seconds 3600
+	$(BIN)/python -m tests.torture.faults
+	$(BIN)/python -m tests.torture.fuzz --lines 1000 --files 500
 
 test: lint types unit
 

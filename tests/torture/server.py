@@ -101,7 +101,7 @@ class Server:
         assert self._process.stdin
         assert self._process.stdout
         request = {"line": list(line), "folder": str(folder), "fate": asdict(fate or Fate()), "limit": limit}
-        request["composed"] = composed and line[0] != "report"
+        request["composed"] = composed and line[0] not in ("report", "load")
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
@@ -198,11 +198,22 @@ def _answered(command: Callable[[], None]) -> int:
 
 
 def _typed(line: Sequence[str]) -> None:
-    """The entry point, as a shell would call it."""
+    """The entry point, as a shell would call it; ``load`` reads runs as the report does, and makes none."""
+    if line[0] == "load":
+        return _read(Path(line[1]))
     from trajlab.__main__ import main
 
     sys.argv[:] = ["trajlab", *line]
     main()
+
+
+def _read(runs: Path) -> None:
+    from trajlab.analysis.load import load_runs
+
+    try:
+        print(load_runs(runs))
+    except (FileNotFoundError, ValueError) as e:
+        sys.exit(f"analysis: {e}")
 
 
 def _begun(line: Sequence[str]) -> None:
