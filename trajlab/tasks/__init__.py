@@ -5,15 +5,18 @@ from omegaconf import DictConfig
 
 from trajlab.config import schema
 from trajlab.config.parse import parse_values
-from trajlab.errors import UserError
+from trajlab.errors import ConfigProblems, UserError
+from trajlab.tasks.early import training_problems
 
-VALUES = {
+VALUES: dict[str, type] = {
     "trajlab.tasks.train.train": schema.TrainConfig,
     "trajlab.tasks.prepare.prepare": schema.PrepareConfig,
     "trajlab.tasks.export.export": schema.ExportConfig,
     "trajlab.tasks.evaluate.evaluate": schema.EvaluateConfig,
     "trajlab.tasks.average.average": schema.AverageConfig,
     "trajlab.tasks.mixture.mixture": schema.MixtureConfig,
+    "trajlab.tasks.audit.audit": schema.AuditConfig,
+    "trajlab.tasks.made_series.make_and_evaluate": schema.MadeSeriesConfig,
 }
 """What each task is given, judged before the task's own module and torch with it are imported."""
 
@@ -24,7 +27,9 @@ def run(config: DictConfig) -> None:
     if target is None:
         raise UserError("task names nothing to do; write task=train, prepare, evaluate, average, export or mixture")
     if target in VALUES:
-        parse_values(config, VALUES[target])
+        values = parse_values(config, VALUES[target])
+        if isinstance(values, schema.TrainConfig) and (problems := training_problems(values)):
+            raise ConfigProblems(problems)
     try:
         task = get_object(target)
     except (ImportError, ValueError, AttributeError) as e:
