@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from trajlab.analysis.checkpoint_series import scored_checkpoints
 from trajlab.analysis.load import Runs, without_seed
 from trajlab.analysis.report.caveats import caveats, diverged
 from trajlab.analysis.report.contents import sections
@@ -20,7 +21,7 @@ def write_report(runs: Runs, folder: Path | str, title: str, *, command: str = "
     diverged runs, and unfinished ones beside finished ones, are named and left out of the sections. ``command`` is shown.
     """
     folder = Path(folder)
-    shown = Shown()
+    shown, runs = Shown(), scored_checkpoints(runs)
     kept = settled(runs)
     shown_in_full = detailed(kept)
     parts = sections(shown_in_full)
