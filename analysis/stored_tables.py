@@ -31,16 +31,27 @@ class StoredRun:
     """A run's manifest and the parts of its tables, which have not been read."""
 
     manifest: dict[str, Any]
-    parts: Mapping[str, list[Path]]
+    parts: dict[str, list[Path]]
 
     @classmethod
     def of(cls, manifest: dict[str, Any]) -> "StoredRun":
         """What lies in the folder that the manifest was read from."""
-        found: dict[str, list[Path]] = {}
-        for part in sorted((Path(manifest["folder"]) / "metrics").glob("*/part-*.parquet")):
+        run = cls(manifest, {})
+        run.look()
+        return run
+
+    def look(self) -> None:
+        """List the parts anew: a run may go on, or be compacted, after it was opened."""
+        self.parts.clear()
+        for part in sorted((Path(self.manifest["folder"]) / "metrics").glob("*/part-*.parquet")):
             if PART.fullmatch(part.name) and part.is_file():
-                found.setdefault(part.parent.name, []).append(part)
-        return cls(manifest, found)
+                self.parts.setdefault(part.parent.name, []).append(part)
+
+    def present(self, table: str) -> list[Path]:
+        """The parts of a table, as they lie there now."""
+        if not all(p.exists() for p in self.parts.get(table, ())):
+            self.look()
+        return self.parts.get(table, [])
 
     @property
     def key(self) -> tuple[str, str]:
@@ -140,14 +151,14 @@ class StoredTables(MutableMapping[str, pd.DataFrame]):
 
     def paths(self, table: str) -> list[Path]:
         """The parts of a table, in the order of runs and intervals."""
-        return [part for run in self._left() for part in run.parts.get(table, ())]
+        return [part for run in self._left() for part in run.present(table)]
 
     def batches(self, table: str, columns: Sequence[str], **equal: Any) -> Iterator[pa.RecordBatch]:
         """The columns of the rows with these values, a few at a time: for tables that are too large for a frame."""
         wanted = {**self._equal, **equal}
         for run in self._left():
             if all(run.manifest.get(k) == v for k, v in wanted.items() if k in WHOSE):
-                for part in run.parts.get(table, ()):
+                for part in run.present(table):
                     yield from _batches(table, part, columns, {k: v for k, v in wanted.items() if k not in WHOSE})
 
     @property
@@ -162,7 +173,7 @@ class StoredTables(MutableMapping[str, pd.DataFrame]):
         parts: list[pa.Table] = []
         for run in self._left():
             try:
-                parts += [_equal_table(read_part(table, p), self._equal) for p in run.parts.get(table, ())]
+                parts += [_equal_table(read_part(table, p), self._equal) for p in run.present(table)]
             except ValueError as e:
                 self._broken.add(run, e)
                 parts = [p for p in parts if not _of_run(p, run)]

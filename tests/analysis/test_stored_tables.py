@@ -103,6 +103,17 @@ def test_a_broken_part_of_a_large_folder_shows_when_its_table_is_read(stored: Pa
     assert "seed=1" in runs.problems[0]
 
 
+def test_a_run_that_is_compacted_after_it_was_opened_is_read_all_the_same(stored: Path) -> None:
+    from trajlab.store.compaction import compact
+
+    whole, runs = load_runs(stored), load_runs(stored)
+    expected = whole.tokens
+    for seed in range(3):
+        compact(stored / "a" / f"seed={seed}")
+    assert runs.tokens.equals(expected)
+    assert len(list(runs.tables.batches("tokens", ["nll"]))) == 6  # type: ignore[attr-defined]
+
+
 # ---- long tables
 
 

@@ -14,6 +14,7 @@ VALUES = {
     "trajlab.tasks.evaluate.evaluate": schema.EvaluateConfig,
     "trajlab.tasks.average.average": schema.AverageConfig,
     "trajlab.tasks.mixture.mixture": schema.MixtureConfig,
+    "trajlab.tasks.compact.compact": schema.CompactConfig,
 }
 """What each task is given, judged before the task's own module and torch with it are imported."""
 
@@ -22,7 +23,7 @@ def run(config: DictConfig) -> None:
     """Do what ``config.task`` names. Raises UserError where it names no task."""
     target = (config.get("task") or {}).get("_target_")
     if target is None:
-        raise UserError("task names nothing to do; write task=train, prepare, evaluate, average, export or mixture")
+        raise UserError("task names nothing to do; write task=train, prepare, evaluate, audit, average, export, mixture or compact")
     if target in VALUES:
         parse_values(config, VALUES[target])
     try:
