@@ -224,6 +224,14 @@ class AuditConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CompactConfig:
+    """``task=compact``."""
+
+    runs: str
+    """A run, an experiment's folder, or any folder above."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class MixtureConfig:
     """``task=mixture``."""
 

@@ -37,6 +37,7 @@ from trajlab.measures.lm_eval import HarnessTasks
 from trajlab.measures.multiple_choice import MultipleChoice, task_files
 from trajlab.measures.progress import Progress, comparable, done_rows, groups_by_hash, settle_duplicates, union
 from trajlab.measures.visit import LOSSES, CheckpointMeasure, CheckpointVisit, fitting_model
+from trajlab.store.compaction import expand
 from trajlab.store.lease import LostLease
 from trajlab.store.manifest import manifest_entries, now, siblings
 from trajlab.store.renumber import finish_renumbering
@@ -127,6 +128,8 @@ def _join(
     stored = {} if checked.overwrite else (store.manifest() or {}).get("config") or {}
     status = store.begin(comparable(asked.plain, stored), overwrite=checked.overwrite)
     progress, listed = Progress(store), series.checkpoints()
+    if progress.lacking(listed, names):
+        expand(store.folder)
     alone = not workers.others()
     if not alone and progress.moved(listed, workers.plan().numbers):
         if others := workers.others(certain=True):
