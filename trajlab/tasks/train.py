@@ -20,14 +20,14 @@ from trajlab.data import tokenizer
 from trajlab.data.datamodule import TokenDataModule
 from trajlab.data.prepare import PreparedData
 from trajlab.data.prepare import prepare as prepare_data
+from trajlab.errors import UserError
 from trajlab.evaluation.context import RunContext
 from trajlab.evaluation.engine import EvaluationEngine
 from trajlab.evaluation.intervals import TokenSchedule, token_schedule
 from trajlab.evaluation.members import member_problems
 from trajlab.rng import seed_of
-from trajlab.errors import UserError
-from trajlab.store.manifest import manifest_entries, now, refuse_other_data
 from trajlab.store.followed import FollowedStore
+from trajlab.store.manifest import manifest_entries, now, refuse_other_data
 from trajlab.store.run_store import RunStore
 from trajlab.terminal import say
 from trajlab.training.language_model import LanguageModel
