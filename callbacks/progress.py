@@ -8,6 +8,7 @@ import lightning as L
 
 from trajlab.evaluation.context import FinalLoss, RunCallback, training_module
 from trajlab.evaluation.engine import RAW
+from trajlab.terminal import duration
 
 
 class Progress(RunCallback):
@@ -58,10 +59,3 @@ class Progress(RunCallback):
 def forecast_text(final: FinalLoss) -> str:
     """The final loss to be expected."""
     return f"will end at {final.loss:.3f} [{final.low:.3f}, {final.high:.3f}]"
-
-
-def duration(seconds: float) -> str:
-    """A length of time for people."""
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"

@@ -17,6 +17,13 @@ def main() -> None:
         from trajlab.analysis.__main__ import main as analyse
 
         return analyse(sys.argv[1:], program="python -m trajlab")
+    if sys.argv[1:2] == ["status"]:
+        from trajlab.status import main as status
+
+        try:
+            return status(sys.argv[2:])
+        except KeyboardInterrupt:  # the way to end --watch
+            sys.exit(130)
     asked = shlex.join(["python", "-m", "trajlab", *sys.argv[1:]])
     try:
         with interruption.installed():
