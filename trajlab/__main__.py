@@ -24,6 +24,10 @@ def main() -> None:
             return status(sys.argv[2:])
         except KeyboardInterrupt:  # the way to end --watch
             sys.exit(130)
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        from trajlab.help import page
+
+        return print(page())
     asked = shlex.join(["python", "-m", "trajlab", *sys.argv[1:]])
     try:
         with interruption.installed():

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import yaml
 
-from trajlab.status.reading import Facts
+from trajlab.status.reading import Facts, facts
+from trajlab.store import layout
 from trajlab.terminal import duration
 
 SWEEPS = ".sweeps"
@@ -66,12 +67,27 @@ def planned(folder: Path) -> dict[Path, set[str]]:
     for file in [*above, *here.rglob(f"{SWEEPS}/*/multirun.yaml")]:
         try:
             overrides = yaml.safe_load(file.read_text())["hydra"]["overrides"]["task"]
-            values = dict(o.lstrip("+").split("=", 1) for o in overrides if "=" in o)
+            values = _values(overrides)
         except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
             continue
         for experiment in _choices(values.get("name", values.get("experiment", ""))):
             plans.setdefault(file.parents[2] / experiment, set()).update(run_names(values))
     return plans
+
+
+def lines_of_the_sweep(overrides: Sequence[str]) -> list[str]:
+    """A line for each experiment that a command line with ``-m`` asks for, and of which runs are stored."""
+    values = _values(overrides)
+    lines = []
+    for experiment in _choices(values.get("name", values.get("experiment", ""))):
+        wanted, folder = run_names(values), Path(values.get("runs_dir", "runs")) / experiment
+        there = [facts(f) for f in layout.run_folders(folder) if f.name in wanted] if folder.is_dir() else []
+        lines += [sweep_line(experiment, there, len(wanted) - len(there))] if there else []
+    return lines
+
+
+def _values(overrides: Sequence[str]) -> dict[str, str]:
+    return dict(o.lstrip("+").split("=", 1) for o in overrides if "=" in o)
 
 
 def run_names(values: dict[str, str]) -> set[str]:
