@@ -48,6 +48,7 @@ MANIFEST_KEYS = (
     "git_commit",
     "threads",
     "machine",
+    "host",
 )
 """Everything that a manifest may hold; docs/tables.md says what each is."""
 

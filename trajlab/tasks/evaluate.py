@@ -5,7 +5,6 @@ is asked for (`trajlab.measures.visit`). A second start does what is missing alo
 grows, takes another task or text, and with ``skip_broken`` goes on without a checkpoint that can't be opened.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
@@ -23,6 +22,7 @@ from trajlab.config.build import build
 from trajlab.config.groups import TrainerConfig
 from trajlab.config.parse import Configured, configured, refusals
 from trajlab.config.schema import BIGBENCH_SHOTS, BenchmarkConfig, CheckpointModelConfig, EvaluateConfig
+from trajlab.cores import free_cores
 from trajlab.data.documents import EvaluationText
 from trajlab.errors import UserError
 from trajlab.evaluation.checkpoint_model import CheckpointModel, open_tokenizer
@@ -82,7 +82,7 @@ def _problems(config: DictConfig) -> Callable[[EvaluateConfig], list[str]]:
 
 def _evaluate(asked: Configured[EvaluateConfig], store: RunStore, workers: Workers) -> None:
     checked = asked.checked
-    threads = checked.trainer.threads or os.cpu_count() or 1
+    threads = checked.trainer.threads or free_cores()
     torch.set_num_threads(threads)
     series: CheckpointSeries = asked.build("model.series")
     averagers = list(asked.build_all("averaging").values())
