@@ -1,6 +1,7 @@
 """``python -m analysis``: reports over stored runs. ``python -m analysis --help`` lists the commands."""
 
 import argparse
+import os
 import shlex
 import sys
 import warnings
@@ -24,7 +25,12 @@ def main(arguments: list[str] | None = None, program: str = "python -m analysis"
     options.as_typed = f"{program} {shlex.join(typed)}"
     try:
         options.do(options)
-    except (FileNotFoundError, ValueError) as e:
+    except OSError as e:
+        where = (
+            f"{os.fsdecode(e.filename)}: {e.strerror}; make it readable, writable or roomier" if e.filename else f"{e}"
+        )
+        sys.exit(f"analysis: {where}")
+    except ValueError as e:
         sys.exit(f"analysis: {e}")
 
 
