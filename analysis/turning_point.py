@@ -71,7 +71,7 @@ def turn_of(
     p_fall = float(_largest_p((y_SK[:, :1] - y_SK[:, 1:])[None], signs_BS)[0])
     p_rise = float(_largest_p((y_SK[:, -1:] - y_SK[:, :-1])[None], signs_BS)[0])
     above_KSJ = np.stack([y_SK[:, [k]] - np.delete(y_SK, k, 1) for k in range(y_SK.shape[1])])
-    inside = [levels[k] for k in np.flatnonzero(_largest_p(above_KSJ, signs_BS) > alpha)]
+    inside = [levels[int(k)] for k in np.flatnonzero(_largest_p(above_KSJ, signs_BS) > alpha)]
     best = int(y_SK.mean(0).argmin())
     return TurningPoint(
         levels[best],
