@@ -283,9 +283,8 @@ BY_VERDICT = {
 """Modules whose intervals are read through a verdict: wrong on either side of its bound as often as the verdict is."""
 
 ELSEWHERE = {
-    "curve_laws/bootstrap": "docs/curve_laws.md",
-    "forecasting/baselines": "docs/forecasting.md",
-    "forecasting/projection": "docs/forecasting.md",
-    "forecasting/tournament": "docs/forecasting.md",
+    "curve_laws": "docs/curve_laws.md",
+    "forecasting": "docs/forecasting.md",
+    "task_items": "docs/task_items.md",
 }
-"""Modules whose bands are calibrated with the forecasts that they belong to, and where."""
+"""Folders whose intervals and bands are calibrated with what they belong to, and where."""
