@@ -91,8 +91,8 @@ def test_a_hub_without_a_network_is_told(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("optimizer.lr=-1", "optimizer.lr=-1 must be a number"),
-        ("made.opt-tiny-m.hidden_size=null", "opt-tiny-m"),
+        ("optimizer.lr=-1", "learning rate"),
+        ("made.opt-tiny-m.hidden_size=33", "divisible"),
         ("evaluation.documents=0", "evaluation.documents=0 must be at least 1"),
     ],
 )
