@@ -168,7 +168,8 @@ def _live(request: dict[str, Any], fate: Fate, files: dict[str, int]) -> None:
     os.dup2(files["out"], 1)
     os.dup2(files["err"], 2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    sys.stdout, sys.stderr = (os.fdopen(n, "w", closefd=False) for n in (1, 2))
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", errors="backslashreplace", closefd=False)  # as Python opens it
     os.chdir(request["folder"])
     os.environ["TRAJLAB_CACHE"] = "cache"
     counter = _Counter(fate)
