@@ -254,9 +254,9 @@ class _Counter:
 
     def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event in WRITES or (event == "open" and _for_writing(*arguments)):
-            self._write()
+            self._write(path=arguments[0])
 
-    def _write(self, flushed: int | None = None) -> None:
+    def _write(self, flushed: int | None = None, path: Any = None) -> None:
         self.count += 1
         if self.count != self.fate.write:
             return
@@ -265,7 +265,7 @@ class _Counter:
             return
         if self.fate.short and flushed is not None and _written_alone(os.fstat(flushed)):
             os.truncate(f"/proc/self/fd/{flushed}", os.fstat(flushed).st_size // 2)
-        raise OSError(self.fate.error, os.strerror(self.fate.error))
+        raise OSError(self.fate.error, os.strerror(self.fate.error), path)
 
 
 def _written_alone(file: os.stat_result) -> bool:
