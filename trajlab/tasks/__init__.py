@@ -17,6 +17,7 @@ VALUES: dict[str, type] = {
     "trajlab.tasks.mixture.mixture": schema.MixtureConfig,
     "trajlab.tasks.audit.audit": schema.AuditConfig,
     "trajlab.tasks.made_series.make_and_evaluate": schema.MadeSeriesConfig,
+    "trajlab.tasks.compact.compact": schema.CompactConfig,
 }
 """What each task is given, judged before the task's own module and torch with it are imported."""
 
@@ -25,7 +26,9 @@ def run(config: DictConfig) -> None:
     """Do what ``config.task`` names. Raises UserError where it names no task."""
     target = (config.get("task") or {}).get("_target_")
     if target is None:
-        raise UserError("task names nothing to do; write task=train, prepare, evaluate, average, export or mixture")
+        raise UserError(
+            "task names nothing to do; write task=train, prepare, evaluate, audit, average, export, mixture or compact"
+        )
     if target in VALUES and (found := problems(parse_values(config, VALUES[target]))):
         raise ConfigProblems(found)
     try:
