@@ -41,7 +41,7 @@ def test_moments_and_writes_are_drawn_alike_at_each_start() -> None:
     assert 150 < sum(f.seconds is not None for f in many) < 250
 
 
-@pytest.mark.parametrize("task", QUICK, ids=lambda task: task.name)
+@pytest.mark.parametrize("task", [t for t in QUICK if t.name not in ("prepare", "mixture")], ids=lambda task: task.name)
 def test_a_failing_write_is_one_line_and_the_same_command_goes_on(server: Server, work: Path, task: Task) -> None:
     done = undisturbed(server, work, QUICK)
     write = random.Random(f"{SEED}/{task.name}").randint(1, done[task.name].writes)
