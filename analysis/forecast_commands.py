@@ -34,6 +34,7 @@ def add_contest(commands: Commands) -> None:  # type: ignore[valid-type]
     parser.add_argument(
         "--across", action="store_true", help="fit whole runs of a family and predict its others, into across.parquet"
     )
+    parser.add_argument("--draws", type=int, default=2, help="with --across: fits per family and number of runs (2)")
     parser.add_argument("--page", nargs=2, metavar=("FILE", "NAME"), help="write the tables into a Markdown page")
     parser.set_defaults(do=contest)
 
@@ -90,7 +91,7 @@ def across(curves: pd.DataFrame, laws: list[Any] | None, options: argparse.Names
     from trajlab.analysis.forecasting.across import across_table, run_across
     from trajlab.analysis.forecasting.published_table import lines, write_between
 
-    scored = run_across(curves, laws=laws, seed=options.seed)
+    scored = run_across(curves, laws=laws, draws=options.draws, seed=options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
     scored.to_parquet(options.out / "across.parquet", index=False)
     table = across_table(scored)
