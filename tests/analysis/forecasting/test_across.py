@@ -11,7 +11,11 @@ from trajlab.analysis.forecasting.across import LAST, across_table, run_across
 
 def family(loss_of=planted) -> pd.DataFrame:  # type: ignore[no-untyped-def]
     """A cosine and two cooldowns of one model, 50 losses each."""
-    schedules = {"cosine": 5e-4 * (1 + np.cos(np.pi * STEPS / STEPS[-1])), "short": cooldown(0.1), "long": cooldown(0.4)}
+    schedules = {
+        "cosine": 5e-4 * (1 + np.cos(np.pi * STEPS / STEPS[-1])),
+        "short": cooldown(0.1),
+        "long": cooldown(0.4),
+    }
     frames = [
         pd.DataFrame({"curve": name, "family": "m", "run": name, "step": STEPS, "loss": loss_of(lr, 0.25), "lr": lr})
         for name, lr in schedules.items()
