@@ -9,6 +9,7 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+import torch
 from huggingface_hub.hf_api import GitRefInfo, GitRefs, RepoFile, RepoFolder
 from hydra.core.global_hydra import GlobalHydra
 
@@ -16,6 +17,7 @@ from tests.conftest import run_here
 from tests.series_material import write_checkpoint, write_series
 from trajlab.analysis.load import load_runs
 from trajlab.checkpoints.sources import FolderSeries, HubSeries
+from trajlab.checkpoints.weights import read_weights, write_weights
 from trajlab.command_line import run_line
 from trajlab.tasks import evaluate as evaluation
 from trajlab.tasks.audit import FaultsFound, cheap_faults
@@ -155,8 +157,35 @@ def test_the_hub_tells_of_each_fault_and_of_nothing_else(
 # ---- what a person sees
 
 
+def _trained(folder: Path, count: int) -> Path:
+    """A series whose weights move on from step to step."""
+    write_checkpoint(folder / "step0")
+    weights = {n: t.clone() for n, t in read_weights(folder / "step0").items()}
+    drift = {n: 0.02 * torch.randn(t.shape, generator=torch.Generator().manual_seed(0)) for n, t in weights.items()}
+    for step in range(1, count):
+        shutil.copytree(folder / "step0", folder / f"step{step}")
+        moved = {n: t + step * drift[n] for n, t in weights.items()}
+        write_weights(folder / f"step{step}/model.safetensors", moved, {"format": "pt"})
+    return folder
+
+
+def test_what_can_t_be_read_is_a_fault_and_the_rest_is_looked_at(tmp_path: Path) -> None:
+    folder = _trained(tmp_path / "s", 8)
+    cut = folder / "step3/model.safetensors"
+    cut.write_bytes(cut.read_bytes()[:-400])  # the size tells nothing
+    (folder / "step5/config.json").unlink()
+    with pytest.raises(FaultsFound, match="2 faults in 8 checkpoints") as told:
+        _audit(folder, tmp_path / "runs")
+    assert "broken: step3: it can't be read: " in str(told.value)
+    assert "missing: step5: it has no config.json, which the others have" in str(told.value)
+    assert load_runs(tmp_path / "runs").table("tensors")["interval"].unique().tolist() == [0, 1, 2, 4, 6, 7]
+    cut.write_bytes(cut.read_bytes()[:3000])
+    with pytest.raises(FaultsFound, match=r"broken: step3: its weights take 3,000 bytes, .* is it whole\?"):
+        _audit(folder, tmp_path / "runs", "weights=false")
+
+
 def test_faults_are_an_exit_status(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    folder = write_series(tmp_path / "s", [0, 1])
+    folder = _trained(tmp_path / "s", 2)
     shutil.copytree(folder / "step1", folder / "step2")
     line = [
         "trajlab", "task=audit", "series=hf_folders", "name=audit", "model.name=tiny", f"runs_dir={tmp_path / 'runs'}",
