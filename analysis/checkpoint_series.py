@@ -3,6 +3,7 @@
 Shapes: M tokens, C checkpoints.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 from trajlab.analysis.load import Runs
 from trajlab.analysis.manifests import parameters_by_run
-from trajlab.analysis.token_trends import nll_matrix
+from trajlab.analysis.stored_tables import StoredTables
+from trajlab.analysis.token_trends import nll_matrix, streamed_nll_matrix
 
 COLUMNS = ["experiment", "model", "parameters", "step", "tokens", "ppl"]
 
@@ -79,7 +81,7 @@ class ProbedRun:
     experiment: str
     model: str
     parameters: float
-    nll_MC: NDArray[np.float64]
+    nll_MC: NDArray[np.floating]
     tokens_C: NDArray[np.float64]
     """Tokens that the model has seen."""
     probes: pd.DataFrame
@@ -101,17 +103,30 @@ def probed_runs(runs: Runs) -> list[ProbedRun]:
 
     Raises ValueError where a probe lacks a checkpoint.
     """
-    if runs.tokens.empty:
-        return []
-    table, probes, sizes = runs.tokens, runs.table("probes"), parameters_by_run(runs.manifests)
-    table = table[table["variant"] == "raw"] if "variant" in table else table
+    probes, sizes = runs.table("probes"), parameters_by_run(runs.manifests)
     found = []
-    for (experiment, run), frame in table.groupby(["experiment", "run"], sort=False):
+    for experiment, run, nll_MC, marks in _matrices(runs):
         own = probes
         if not probes.empty:
             own = probes[(probes["experiment"] == experiment) & (probes["run"] == run)]
             own = own.drop_duplicates("probe").sort_values("probe", ignore_index=True)
-        nll_MC, marks = nll_matrix(frame)
-        size = sizes.get((str(experiment), str(run)), np.nan)
-        found.append(ProbedRun(str(experiment), str(run), size, nll_MC, marks["tokens"].to_numpy(float), own))
+        size = sizes.get((experiment, run), np.nan)
+        found.append(ProbedRun(experiment, run, size, nll_MC, marks["tokens"].to_numpy(float), own))
     return sorted(found, key=lambda r: (r.experiment, r.parameters, r.model))
+
+
+def _matrices(runs: Runs) -> Iterator[tuple[str, str, NDArray[np.floating], pd.DataFrame]]:
+    """Experiment, run, losses (M, C) and checkpoints of every run with table `tokens`; a stored one is never a frame."""
+    if "tokens" not in runs.tables:
+        return
+    if isinstance(tables := runs.tables, StoredTables):
+        columns = ["probe", "interval", "tokens", "step", "nll"]
+        for m in sorted(runs.manifests, key=lambda m: (m["experiment"], m["run"])):
+            own = {"experiment": m["experiment"], "run": m["run"], "variant": "raw"}
+            nll_MC, marks = streamed_nll_matrix(tables.batches("tokens", columns, **own))
+            if nll_MC.size:
+                yield m["experiment"], m["run"], nll_MC, marks
+        return
+    table = runs.tokens[runs.tokens["variant"] == "raw"] if "variant" in runs.tokens else runs.tokens
+    for (experiment, run), frame in table.groupby(["experiment", "run"], sort=False):
+        yield str(experiment), str(run), *nll_matrix(frame)

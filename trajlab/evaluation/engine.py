@@ -118,6 +118,8 @@ class EvaluationEngine:
     ) -> None:
         device, own = next(model.parameters()).device, share(len(windows))
         with evaluation_mode(model), torch.no_grad(), precision():
+            if not own and len(windows):
+                self._take_part(windows, own, consumers)
             for together in _batches(own, self.batch_windows * SORTED_BATCHES):
                 told = lambda scored, before=together.start - own.start: heard(before + scored, len(own))  # noqa: E731
                 nll_WT = self._by_length(cast(CausalLM, model), windows, together, device, told)
@@ -127,6 +129,13 @@ class EvaluationEngine:
                     mask_BT = target_mask(windows, numbers, targets_BT)
                     for consumer in consumers:
                         consumer.update(nll_BT, mask_BT, targets_BT)
+
+    @staticmethod
+    def _take_part(windows: Windows, none: range, consumers: Sequence[LossConsumer]) -> None:
+        """A batch of no window, where there are more processes than windows: sums are reduced over all of them."""
+        targets_BT = windows.batch(none)[:, 1:]
+        for consumer in consumers:
+            consumer.update(torch.zeros(targets_BT.shape), target_mask(windows, none, targets_BT), targets_BT)
 
     def _by_length(
         self, model: CausalLM, windows: Windows, numbers: range, device: torch.device, told: Callable[[int], None]

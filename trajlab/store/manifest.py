@@ -67,6 +67,7 @@ def manifest_entries(plain: dict[str, Any], data: DataFacts, model: nn.Module, t
         "versions": {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
         "git_commit": _git_commit(),
         "threads": threads,
+        "host": platform.node(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
 

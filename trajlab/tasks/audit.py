@@ -20,6 +20,7 @@ from trajlab.checkpoints.sources import (
     Checkpoint,
     CheckpointSeries,
     HubSeries,
+    InOrder,
     RunSeries,
     expanded_steps,
     on_disk,
@@ -87,8 +88,8 @@ def _tensors(
     if isinstance(series, RunSeries):
         return _read(store, [(c, series.weights(c)) for c in checkpoints], skip), broken
     absent = None if isinstance(series, HubSeries) else skip  # what a network doesn't bring is no fault of the series
-    with closing(prefetched(series, checkpoints, absent)) as coming:
-        return _read(store, coming, skip), broken
+    with closing(prefetched(series, InOrder(checkpoints), absent)) as coming:
+        return _read(store, ((wanted.checkpoint, folder) for wanted, folder in coming), skip), broken
 
 
 def _read(
