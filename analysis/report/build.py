@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from trajlab.analysis.checkpoint_series import scored_checkpoints
 from trajlab.analysis.load import Runs, without_seed
 from trajlab.analysis.report.caveats import caveats, diverged
 from trajlab.analysis.report.contents import sections
@@ -10,6 +11,7 @@ from trajlab.analysis.report.page import render
 from trajlab.analysis.report.section import Block, Section
 from trajlab.analysis.report.shown import Shown
 from trajlab.analysis.report.tables import markdown
+from trajlab.analysis.whole_files import write_whole
 
 
 def write_report(runs: Runs, folder: Path | str, title: str, *, command: str = "") -> Path:
@@ -19,7 +21,7 @@ def write_report(runs: Runs, folder: Path | str, title: str, *, command: str = "
     diverged runs, and unfinished ones beside finished ones, are named and left out of the sections. ``command`` is shown.
     """
     folder = Path(folder)
-    shown = Shown()
+    shown, runs = Shown(), scored_checkpoints(runs)
     kept = settled(runs)
     shown_in_full = detailed(kept)
     parts = sections(shown_in_full)
@@ -27,9 +29,9 @@ def write_report(runs: Runs, folder: Path | str, title: str, *, command: str = "
     page, figures, answer = render(runs, kept, shown_in_full, parts, title, command, shown, mind)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     for figure in figures:
-        (folder / "figures" / f"{figure.name}.svg").write_text(figure.document, encoding="utf-8")
-    (folder / "report.md").write_text(_markdown(title, runs, [*answer, *parts], mind), encoding="utf-8")
-    (folder / "report.html").write_text(page, encoding="utf-8")
+        write_whole(folder / "figures" / f"{figure.name}.svg", figure.document)
+    write_whole(folder / "report.md", _markdown(title, runs, [*answer, *parts], mind))
+    write_whole(folder / "report.html", page)
     return folder / "report.html"
 
 
