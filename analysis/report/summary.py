@@ -118,9 +118,9 @@ def _beside(c: Curves, floor: float | None) -> str:
     end = c.loss_SK[:, -1]
     words = []
     if np.isfinite(c.train_loss):
-        words.append(
-            f"training loss ended at {c.train_loss:.2f}, {abs(end.mean() - c.train_loss):.2f} nats {'below' if c.train_loss < end.mean() else 'above'} validation"
-        )
+        apart = abs(end.mean() - c.train_loss)
+        way = f"{apart:.2f} nats {'below' if c.train_loss < end.mean() else 'above'} validation"
+        words.append(f"training loss ended at {c.train_loss:.2f}, {way if apart >= 0.005 else 'like validation'}")
     if floor is not None:
         words.append(f"the lowest loss is {c.loss_SK.mean(0).min() - floor:.2f} nats above the entropy floor")
     if not words:

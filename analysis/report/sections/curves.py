@@ -45,6 +45,8 @@ def _one(part: Section, runs: Runs, experiment: str, setting: str, frame: pd.Dat
     one = frame["seed"].notna().all()  # published models are not pooled over their positions
     if one and not positions.empty and (positions["variant"] == "raw").any():
         words = "Loss by position in the context at six intervals, mean over runs."
+        main = "valid" if (positions["split"] == "valid").any() else str(positions["split"].iloc[0])
+        positions = positions[positions["split"] == main]
         alt = _by_position(positions)
         part.figure(position_curves(positions, caption=caption), f"{name}_positions", words, alt=alt)
         if positions["interval"].nunique() > 2:
