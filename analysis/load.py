@@ -303,6 +303,8 @@ def _manifest(path: Path) -> dict[str, Any]:
     texts = ("experiment", "run", "status")
     if not isinstance(manifest, dict) or not all(isinstance(manifest.get(key), str) for key in texts):
         raise ValueError(f"{path} is no manifest of a run ({', '.join(texts)}); restore it, or remove the run's folder")
+    if strange := [k for k in ("config", "data") if not isinstance(manifest.get(k) or {}, dict)]:
+        raise ValueError(f"{path}: {strange[0]} is no mapping; restore the manifest, or remove the run's folder")
     if manifest.get("format", FORMAT) != FORMAT:
         raise ValueError(
             f"{path} is of format {manifest['format']!r}, this version of trajlab knows format {FORMAT}; read it with the "

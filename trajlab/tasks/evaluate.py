@@ -44,7 +44,7 @@ from trajlab.store.renumber import finish_renumbering
 from trajlab.store.run_store import RunStore
 from trajlab.store.workers import Workers
 from trajlab.tasks.audit import cheap_faults
-from trajlab.terminal import say
+from trajlab.terminal import say, to_see
 
 DEVICES = {"cpu": "cpu", "gpu": "cuda", "cuda": "cuda", "mps": "mps"}
 
@@ -202,6 +202,7 @@ def _finish(store: RunStore, workers: Workers, series: CheckpointSeries) -> None
     store.update_manifest(
         status="finished", finished=now(), series=series.name, duplicates=duplicates, broken=broken
     )
+    say(to_see(store.folder.parent))
 
 
 def _warn_of_faults(series: CheckpointSeries) -> None:
