@@ -14,7 +14,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from glob import escape
 from itertools import count
 from pathlib import Path
@@ -71,6 +71,16 @@ def scratch_folder(path: Path) -> Path:
     """A folder like ``path`` for this process alone, which removes it with `remove_folder`, or the next one after a kill."""
     folder = temporary_name(path)
     _writing.add(folder)
+    return folder
+
+
+def taken_over(path: Path) -> Path:
+    """`scratch_folder`, with what a killed process had in its own: a download goes on, and isn't begun anew."""
+    folder = scratch_folder(path)
+    for left in path.parent.glob(f".{escape(path.name)}.*.part"):
+        if _left_over(left) and not folder.exists():
+            with suppress(FileNotFoundError):  # another process was quicker
+                os.replace(left, folder)
     return folder
 
 
@@ -143,7 +153,10 @@ def writable(path: Path) -> Iterator[None]:
         raise
 
 
-_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EIO)
+_REFUSED = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EFBIG,
+    errno.EIO,
+)  # fmt: skip
 _NEARLY_NOTHING = 1 << 16
 """Bytes: a disk with less free was full for whoever just failed to write to it."""
 

@@ -14,6 +14,9 @@ TECHNICAL_KEYS = (
     "logger",
     "study",
     "callbacks.progress",
+    "trainer.threads",
+    "trainer.devices",
+    "trainer.strategy",
     "data.cache_dir",
     "data.hub_timeout",
     "model.series.cache",
@@ -21,6 +24,7 @@ TECHNICAL_KEYS = (
     "model.series.steps",
     "model.tokenizer",  # the ids that it makes are compared instead (data.fingerprint)
     "benchmark.tasks",
+    "benchmark.items",
     "skip_broken",
     "worker",
     "lease_seconds",

@@ -22,7 +22,7 @@ from trajlab.config import trial
 from trajlab.config.build import build
 from trajlab.config.groups import TrainerConfig
 from trajlab.config.parse import Configured, configured, refusals
-from trajlab.config.schema import BIGBENCH_SHOTS, CheckpointModelConfig, EvaluateConfig
+from trajlab.config.schema import BIGBENCH_SHOTS, BenchmarkConfig, CheckpointModelConfig, EvaluateConfig
 from trajlab.data.documents import EvaluationText
 from trajlab.errors import UserError
 from trajlab.evaluation.checkpoint_model import CheckpointModel, open_tokenizer
@@ -32,6 +32,7 @@ from trajlab.evaluation.intervals import Marks
 from trajlab.evaluation.members import build_members, member_problems
 from trajlab.evaluation.series_text import OtherData, SeriesText
 from trajlab.measures.claims import Claims
+from trajlab.measures.items import TaskItems
 from trajlab.measures.lm_eval import HarnessTasks
 from trajlab.measures.multiple_choice import MultipleChoice, task_files
 from trajlab.measures.progress import Progress, comparable, done_rows, groups_by_hash, settle_duplicates, union
@@ -284,19 +285,21 @@ def _write_manifest(
 
 
 def _measures(asked: Configured[EvaluateConfig]) -> dict[str, CheckpointMeasure]:
-    """What is measured beside token losses, by the names of table `measured`: each task by itself."""
+    """What is measured beside token losses, by the names of table `measured`: each task, and its questions, by itself."""
     found: dict[str, CheckpointMeasure] = {f"measure:{n}": m for n, m in asked.build_all("measures").items()}
-    benchmark = asked.checked.benchmark
-    if benchmark.tasks and benchmark.backend == "bigbench":
-        shots = BIGBENCH_SHOTS if benchmark.shots is None else benchmark.shots
-        for name, path in task_files(benchmark.tasks).items():
-            found[f"task:{name}"] = MultipleChoice([path], shots=shots, limit=benchmark.limit)
-    elif benchmark.tasks:
-        for task in benchmark.tasks:
-            found[f"task:{task}"] = HarnessTasks(
-                [task], benchmark.shots, benchmark.limit, include=benchmark.include_path
-            )
+    benchmarks = _benchmarks(asked.checked.benchmark)
+    found |= {f"task:{name}": benchmark for name, benchmark in benchmarks.items()}
+    if asked.checked.benchmark.items:
+        found |= {f"items:{name}": TaskItems(benchmark) for name, benchmark in benchmarks.items()}
     return found
+
+
+def _benchmarks(asked: BenchmarkConfig) -> dict[str, MultipleChoice | HarnessTasks]:
+    if asked.tasks and asked.backend == "bigbench":
+        shots = BIGBENCH_SHOTS if asked.shots is None else asked.shots
+        files = task_files(asked.tasks).items()
+        return {name: MultipleChoice([path], shots=shots, limit=asked.limit) for name, path in files}
+    return {t: HarnessTasks([t], asked.shots, asked.limit, include=asked.include_path) for t in asked.tasks}
 
 
 def _open(model: CheckpointModelConfig, trainer: TrainerConfig, tokenizer: Any, folder: Path) -> CheckpointModel:

@@ -1,6 +1,7 @@
 """Series list, bring and give back their checkpoints; what can go wrong on the way is said clearly."""
 
 import errno
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -121,6 +122,28 @@ def test_evicting_keeps_two_on_the_disk_at_most(hub: SimpleNamespace, tmp_path: 
         most = max(most, len(list((tmp_path / "cache").rglob("model.safetensors"))))
     assert most <= 2
     assert not list((tmp_path / "cache").rglob("model.safetensors"))
+
+
+def test_two_evaluations_of_a_repository_leave_each_other_s_checkpoints(hub: SimpleNamespace, tmp_path: Path) -> None:
+    series = HubSeries("org/m", cache="evict", cache_dir=str(tmp_path))
+    first = series.checkpoints()[0]
+    other = series.fetch(first)
+    theirs = other.with_name(f".{first.revision}.{os.getppid()}.part")  # as of another process, which is alive
+    shutil.copytree(other, theirs)
+    series.release(first)
+    assert not other.exists()
+    assert (theirs / "model.safetensors").is_file()
+
+
+def test_a_download_that_was_killed_is_gone_on_with(hub: SimpleNamespace, tmp_path: Path) -> None:
+    series = HubSeries("org/m", cache="evict", cache_dir=str(tmp_path))
+    first = series.checkpoints()[0]
+    dead = tmp_path / "checkpoints" / "org--m" / f".{first.revision}.{2**22 + 1}.part"
+    dead.mkdir(parents=True)
+    (dead / "half").write_text("the first gigabytes")
+    assert (series.fetch(first) / "half").is_file()
+    series.release(first)
+    assert not list(dead.parent.iterdir())
 
 
 @pytest.mark.parametrize(
