@@ -23,7 +23,9 @@ def run(config: DictConfig) -> None:
     """Do what ``config.task`` names. Raises UserError where it names no task."""
     target = (config.get("task") or {}).get("_target_")
     if target is None:
-        raise UserError("task names nothing to do; write task=train, prepare, evaluate, audit, average, export, mixture or compact")
+        raise UserError(
+            "task names nothing to do; write task=train, prepare, evaluate, audit, average, export, mixture or compact"
+        )
     if target in VALUES:
         parse_values(config, VALUES[target])
     try:

@@ -15,7 +15,15 @@ from trajlab.checkpoints.audit.fault import Fault
 from trajlab.checkpoints.audit.listing_faults import listing_faults
 from trajlab.checkpoints.audit.tensor_facts import Facts, distance, read_facts
 from trajlab.checkpoints.audit.tensor_faults import Audited, tensor_faults
-from trajlab.checkpoints.sources import Checkpoint, CheckpointSeries, InOrder, RunSeries, expanded_steps, on_disk, prefetched
+from trajlab.checkpoints.sources import (
+    Checkpoint,
+    CheckpointSeries,
+    InOrder,
+    RunSeries,
+    expanded_steps,
+    on_disk,
+    prefetched,
+)
 from trajlab.config.parse import Configured, configured
 from trajlab.config.schema import AuditConfig
 from trajlab.errors import UserError

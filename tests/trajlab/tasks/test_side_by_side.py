@@ -89,7 +89,9 @@ class Side:
         return True
 
 
-@pytest.mark.parametrize("averagers", [[], [lawa(3, every_steps=1, start=0)], [ema(0.5, start=0)]], ids=["none", "lawa", "ema"])
+@pytest.mark.parametrize(
+    "averagers", [[], [lawa(3, every_steps=1, start=0)], [ema(0.5, start=0)]], ids=["none", "lawa", "ema"]
+)
 def test_averages_get_contiguous_shares(tmp_path: Path, averagers: list[Averager]) -> None:
     done: set[int] = set()
     sides = [Side(tmp_path, done, 30, averagers) for _ in range(3)]
