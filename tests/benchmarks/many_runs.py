@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trajlab.analysis.load import load_runs
+from trajlab.analysis.load import Runs, load_runs
 from trajlab.store.compaction import compact
 
 
@@ -61,13 +61,15 @@ def main(runs: int = 100, intervals: int = 400, positions: int = 1024) -> None:
             stored = timed(f"{how}: opened", lambda: load_runs(folder))
             timed(f"{how}: intervals of all", lambda s=stored: len(s.intervals))
             timed(f"{how}: positions of one run", lambda s=stored: len(s.select(run="seed=1").positions))
-            query = "interval, position, sum(nll_sum) / sum(count) as loss"
-            timed(
-                f"{how}: mean loss by interval and position, DuckDB",
-                lambda s=stored: len(s.scan("positions").aggregate(query).fetchnumpy()["loss"]),
-            )
+            timed(f"{how}: mean loss by interval and position, DuckDB", lambda s=stored: by_position(s))
     finally:
         shutil.rmtree(folder)
+
+
+def by_position(runs: Runs) -> int:
+    """Mean loss over runs of every interval and position; how many there are."""
+    query = "interval, position, sum(nll_sum) / sum(count) as loss"
+    return len(runs.scan("positions").aggregate(query).fetchnumpy()["loss"])
 
 
 def timed(what: str, do):  # type: ignore[no-untyped-def]
