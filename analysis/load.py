@@ -80,7 +80,9 @@ class Runs:
         if isinstance(self.tables, StoredTables):
             among = {id(m) for m in kept}
             # manifest and rows of a stored run agree on whose they are
-            return Runs(self.tables.where(lambda run: id(run.manifest) in among, values), kept, self.problems, self.diverged)
+            return Runs(
+                self.tables.where(lambda run: id(run.manifest) in among, values), kept, self.problems, self.diverged
+            )
         tables = dict(self.tables)
         for name, frame in tables.items():
             for column, value in values.items():
