@@ -24,7 +24,10 @@ TECHNICAL_KEYS = (
     "model.series.steps",
     "model.tokenizer",  # the ids that it makes are compared instead (data.fingerprint)
     "benchmark.tasks",
+    "benchmark.items",
     "skip_broken",
+    "worker",
+    "lease_seconds",
 )
 """A run may be resumed, or taken for finished, under other values of these keys and of all keys below them."""
 

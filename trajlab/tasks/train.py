@@ -32,6 +32,7 @@ from trajlab.store.manifest import manifest_entries, now, refuse_other_data
 from trajlab.store.run_store import RunStore
 from trajlab.terminal import say
 from trajlab.training.language_model import LanguageModel
+from trajlab.training.loggers import logger_problems
 from trajlab.training.stopping import Diverged
 from trajlab.training.team import Start, Team, lost_companion
 from trajlab.training.trainer import build_module, build_trainer
@@ -91,6 +92,7 @@ def training_problems(config: DictConfig) -> Callable[[TrainConfig], list[str]]:
             *refusals(lambda: build(config.schedule, "schedule")),
             *tokenizer.problems(c.tokenizer),
             *member_problems(config.callbacks),
+            *logger_problems(config.logger),
             *trial.device_problems(c.trainer.accelerator, c.trainer.precision),
             *trial.optimizer_problems(config.optimizer),
             *trial.model_problems(config.model, c.tokenizer.vocab_size),
@@ -170,14 +172,10 @@ def _fit(job: _Job, start: Start) -> None:
     try:
         with interruption.saving_first(), job.team.launching(job.threads):
             trainer.fit(job.module, datamodule, ckpt_path=start.checkpoint, weights_only=True)
-    except (
-        interruption.Interrupted,
-        SystemExit,
-    ):  # SystemExit is Lightning's answer to a SIGTERM before the first step
-        if not job.team.first:
-            raise SystemExit(
-                0
-            ) from None  # the first process tells of it; a launcher takes any other status for a crash
+    except (interruption.Interrupted, SystemExit):
+        # SystemExit is Lightning's answer to a SIGTERM before the first step
+        if not job.team.first:  # the first process tells of it; a launcher takes any other status for a crash
+            raise SystemExit(0) from None
         say(f"{store.folder}: {_standing(context, resumed=start.checkpoint is not None)}")
         interruption.stop_if_asked()
         raise
@@ -228,7 +226,9 @@ def _checkpoint(store: RunStore, schedule: TokenSchedule, module: LanguageModel)
         return None
     last = max(i for i, mark in enumerate(schedule.steps) if mark <= found.step)
     store.rewind(last, found.step * schedule.tokens_per_step)
-    say(f"{store.folder}: resumes at {found.step * schedule.tokens_per_step:,} tokens")
+    tokens = found.step * schedule.tokens_per_step
+    store.update_manifest(resumed=[*(store.manifest() or {}).get("resumed", []), {"tokens": tokens, "time": now()}])
+    say(f"{store.folder}: resumes at {tokens:,} tokens")
     return found.path
 
 
