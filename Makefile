@@ -7,11 +7,12 @@ KILL_ROUNDS ?= 70
 KILL_SEED ?= 0
 REPORTS ?= reports
 
-.PHONY: help env demo figures docs test lint types unit bench torture clean
+.PHONY: help env demo figures results docs test lint types unit bench torture clean
 
 help:
 	@echo "make demo      six seeds of the small budget study on the embedded corpus, then its figures"
 	@echo "make figures   the report of every experiment below RUNS=$(RUNS)"
+	@echo "make results   the pages of the published studies below results/, from their tables"
 	@echo "make docs      the documentation as a site, site/index.html, with the notebooks executed (their runs first: a quarter of an hour)"
 	@echo "make test      lint, types, tests"
 	@echo "make torture   kills every task at random moments and compares the results (KILL_ROUNDS=$(KILL_ROUNDS), KILL_SEED=$(KILL_SEED))"
@@ -33,6 +34,9 @@ figures: env
 	@for experiment in $(RUNS)/*/; do \
 	    $(BIN)/python -m trajlab report $$experiment --out $(REPORTS)/$$(basename $$experiment) || exit 1; \
 	done
+
+results: env
+	$(BIN)/python -m trajlab.analysis results results
 
 docs: env
 	$(BIN)/python -m docs.execute_notebooks build/notebooks

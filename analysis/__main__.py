@@ -17,6 +17,8 @@ def main(arguments: list[str] | None = None, program: str = "python -m analysis"
     _add_calibrate(commands)
     add_contest(commands)
     add_register(commands)
+    _add_publish(commands)
+    _add_results(commands)
     typed = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(typed)
     options.as_typed = f"{program} {shlex.join(typed)}"
@@ -50,6 +52,38 @@ def _report(options: argparse.Namespace) -> None:
     print(
         f"{page} (report.md and figures/ beside it; the page needs neither)\nto see it: xdg-open {shlex.quote(str(page))}"
     )
+
+
+def _add_publish(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("publish", help="copy finished runs, without weights, into a published study's folder")
+    parser.add_argument("runs", type=Path, help="a run's folder, an experiment's, or one above")
+    parser.add_argument("study", type=Path, help="the study's folder; its study.toml says what no table holds")
+    parser.add_argument(
+        "--leave-out", nargs="*", default=[], metavar="TABLE", help="tables that are too large to publish"
+    )
+    parser.set_defaults(do=_publish)
+
+
+def _publish(options: argparse.Namespace) -> None:
+    from trajlab.analysis.results import publish
+
+    size = publish(options.runs, options.study, leave_out=tuple(options.leave_out))
+    print(f"{options.study}: {size / 1e6:.2f} MB of tables; now: python -m trajlab.analysis results {options.study}")
+
+
+def _add_results(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "results", help="make README.md and report.html of published studies from their tables"
+    )
+    parser.add_argument("folder", type=Path, help="a study's folder, or one with several")
+    parser.set_defaults(do=_results)
+
+
+def _results(options: argparse.Namespace) -> None:
+    from trajlab.analysis.results import rebuild, studies
+
+    for study in studies(options.folder):
+        print(rebuild(study), flush=True)
 
 
 def _add_calibrate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

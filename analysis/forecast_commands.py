@@ -16,7 +16,12 @@ def add_contest(commands: Commands) -> None:  # type: ignore[valid-type]
     parser.add_argument("curves", type=Path, nargs="+", help="Parquet or csv: curve, step, loss[, lr, family, run]")
     parser.add_argument("--out", type=Path, help="where scores.parquet, ranking.csv and contest.png go")
     parser.add_argument("--fractions", type=float, nargs="+", default=[0.1, 0.2, 0.4, 0.6, 0.8], help="shares seen")
-    parser.add_argument("--laws", nargs="*", help="names of laws; all that fit in less than seconds unless given")
+    parser.add_argument(
+        "--laws", nargs="*", help="names of laws; all that fit in less than seconds unless given, or all"
+    )
+    parser.add_argument("--sample", type=int, help="that many curves alone, from the families in turn")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample (0)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (1)")
     parser.add_argument(
         "--leave-family-out",
         action="store_true",
@@ -33,13 +38,14 @@ def contest(options: argparse.Namespace) -> None:
     from trajlab.analysis.curve_laws import laws
     from trajlab.analysis.forecasting.curve_files import read_curves
     from trajlab.analysis.forecasting.rebuild import Archive
-    from trajlab.analysis.forecasting.tournament import COLUMNS, ranking, run_contest
+    from trajlab.analysis.forecasting.tournament import COLUMNS, ranking, run_contest, sample
 
     if options.out is None and options.rebuild is None:
         raise ValueError("contest: say where to write with --out, or --rebuild for the default's numbers alone")
     known = {law.name: law for law in laws()}
-    if unknown := set(options.laws or ()) - set(known):
-        raise ValueError(f"--laws {', '.join(sorted(unknown))}: not known; there are {', '.join(known)}")
+    names = list(known) if options.laws == ["all"] else options.laws
+    if unknown := set(names or ()) - set(known):
+        raise ValueError(f"--laws {', '.join(sorted(unknown))}: not known; there are {', '.join(known)}, or all")
     if wrong := [f for f in options.fractions if not 0 < f < 1]:
         raise ValueError(f"--fractions {wrong[0]}: must lie between 0 and 1")
     curves = read_curves(options.curves)
@@ -52,8 +58,14 @@ def contest(options: argparse.Namespace) -> None:
         print(f"{options.rebuild / 'prior.csv'} and calibration.csv")
     if options.out is None:
         return
-    chosen = None if options.laws is None else [known[name] for name in options.laws]
-    scored = run_contest(curves, options.fractions, chosen, archive if options.leave_family_out else None)
+    if options.sample is not None:
+        curves = sample(curves, options.sample, options.seed)
+    chosen, archive = (
+        None if names is None else [known[name] for name in names],
+        archive if options.leave_family_out else None,
+    )
+    keep = options.out / "kept"
+    scored = run_contest(curves, options.fractions, chosen, archive, keep=keep, jobs=options.jobs)
     ranked = ranking(scored)
     write(options.out, scored[COLUMNS], ranked)
     shown = ["fraction", "law", "families", "final", "low", "high", "final_inside", "width", "refused", "seconds"]

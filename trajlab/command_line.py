@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from trajlab import interruption
 from trajlab.errors import UserError, did_you_mean
+from trajlab.terminal import first_process
 
 SPAN = re.compile(r"(-?\d+)\.\.(-?\d+)")
 MOST_RUNS = 10_000
@@ -116,7 +117,7 @@ def run_line(argv: list[str]) -> None:
     except Exception as e:
         if (told := explained(e, argv[1:])) is None:
             raise
-        sys.exit(f"trajlab: {told}")
+        sys.exit(f"trajlab: {told}" if first_process() else 1)  # the others have the same to say, or follow the first
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
 

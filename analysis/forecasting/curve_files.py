@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from trajlab.analysis.curve_laws.curves import split_curves
-from trajlab.analysis.published.schedule_runs import is_schedule_runs, read_schedule_runs
+from trajlab.analysis.published.curve_tables import as_curves
 
 
 def read_curves(paths: list[Path]) -> pd.DataFrame:
@@ -31,9 +31,7 @@ def _read(path: Path) -> pd.DataFrame:
         raise FileNotFoundError(f"{path}: no such curve file")
     if path.suffix not in (".parquet", ".csv", ".gz"):
         raise ValueError(f"{path}: a curve file ends in .parquet, .csv or .csv.gz")
-    frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    if is_schedule_runs(frame):
-        frame = read_schedule_runs(frame)
+    frame = as_curves(pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path))
     missing = [c for c in ("curve", "step", "loss") if c not in frame]
     if missing:
         raise ValueError(

@@ -6,6 +6,7 @@ with it where a backtest inside the part seen finds it at least twice as close. 
 Shapes: R rows of a run up to its horizon, K of them seen, M ahead.
 """
 
+import hashlib
 from dataclasses import dataclass
 from functools import cache
 
@@ -15,7 +16,8 @@ import pandas as pd
 from trajlab.analysis.curve_laws import AnnealingLaw, Law, LogarithmicLaw, PowerLaw, ReciprocalLaw
 from trajlab.analysis.forecasting.archive import Prior
 from trajlab.analysis.forecasting.calibration import Calibration, Situation
-from trajlab.analysis.forecasting.gaussian import LEAST_NOISE, Points, regress
+from trajlab.analysis.forecasting.evidence import checked, without_spikes
+from trajlab.analysis.forecasting.gaussian import LEAST_NOISE, Points, noise_of, regress, unit_of
 from trajlab.analysis.forecasting.response import Basis
 
 RIVALS: tuple[type[Law], ...] = (PowerLaw, ReciprocalLaw, LogarithmicLaw, AnnealingLaw)
@@ -38,6 +40,12 @@ class Tables:
 
     prior: Prior
     calibration: Calibration
+
+    @property
+    def digest(self) -> str:
+        """A short name for these very numbers."""
+        written = self.prior.table.to_csv(index=False) + self.calibration.table.to_csv(index=False)
+        return hashlib.sha256(written.encode()).hexdigest()[:16]
 
 
 @cache
@@ -85,13 +93,16 @@ def forecast(curves: pd.DataFrame, horizon: float | None = None, tables: Tables 
 
     Rows with NaN for a loss, up to the horizon, tell the schedule to come; without them or without ``lr`` the schedule
     counts as unknown. Forecasts are at these rows, or at the horizon alone. Raises ValueError for a curve with fewer than
-    three losses after the warm-up, and where the horizon is not ahead.
+    three losses after the warm-up, where the horizon is not ahead, and for a frame that can't be read (`evidence.checked`).
     """
     outlooks = {}
+    curves = checked(curves)
+    if horizon is not None and not np.isfinite(horizon):
+        raise ValueError(f"horizon={horizon}: must be a step, a finite number")
     groups = curves.groupby("curve", sort=False) if "curve" in curves else [("curve", curves)]
     for name, rows in groups:
         try:
-            outlooks[str(name)] = _one_curve(rows.sort_values("step", kind="stable"), horizon, tables)
+            outlooks[str(name)] = _one_curve(rows, horizon, tables)
         except ValueError as e:
             raise ValueError(f"curve {name!r}: {e}") from e
     return Forecasts(
@@ -142,6 +153,7 @@ def outlook(
     if lr_R is not None and not (np.isfinite(lr_R).all() and (np.asarray(lr_R) >= 0).all() and np.max(lr_R) > 0):
         lr_R = None
     basis = Basis.of(step_R, lr_R)
+    loss_K = _cleaned(np.asarray(loss_K, float))
     ahead = np.arange(seen, len(step_R))
     mean_M, spread_M = _response(basis, loss_K, seen, ahead, tables.prior)
     where = situation(step_R, lr_R, seen, basis.first)
@@ -150,6 +162,12 @@ def outlook(
         mean_M, spread_M, laws = _with_rivals(step_R, loss_K, lr_R, basis, tables.prior, mean_M, spread_M)
     quantiles_4 = tables.calibration.quantiles(where)
     return Outlook(step_R[ahead], mean_M, spread_M, quantiles_4, where, pd.DataFrame(laws))
+
+
+def _cleaned(loss_K: np.ndarray) -> np.ndarray:
+    """Without losses that aren't finite and without spikes."""
+    losses = loss_K[np.isfinite(loss_K)]
+    return without_spikes(loss_K, noise_of(losses), unit_of(losses)) if len(losses) else loss_K
 
 
 def situation(step_R: np.ndarray, lr_R: np.ndarray | None, seen: int, first: int) -> Situation:
@@ -173,7 +191,7 @@ def _response(
     weight_G /= weight_G.sum()
     mean_M = weight_G @ found.mean_GM
     variance_M = weight_G @ (found.variance_GM + (found.mean_GM - mean_M) ** 2)
-    return mean_M, np.sqrt(variance_M + points.noise**2)
+    return points.unit * mean_M, points.unit * np.sqrt(variance_M + points.noise**2)
 
 
 def _with_rivals(

@@ -20,6 +20,11 @@ LEAST_NOISE = 1e-4
 """Of a loss, nats: exact curves need a little to stay solvable."""
 POINTS = 48
 """Points that the losses seen are averaged into: more tell nothing new about three coefficients."""
+TYPICAL, NATS = 3.2, (1.5, 7.0)
+"""The level of the archived curves, nats per token, and levels that are taken for that unit **(ours)**. A curve beyond them is in
+another (nats or bits per byte, a perplexity): it is scaled to the typical level, since the constants here and the prior are in nats.
+
+Scaling every curve would be simpler, but what a cooldown brings doesn't grow with the loss: it cost a third in the contest."""
 EARLIEST = 0.04
 """Rows before this share of the area seen so far are left out: no law of three terms holds there."""
 
@@ -31,11 +36,14 @@ class Points:
     mean_KR: np.ndarray
     """What takes rows to points."""
     loss_K: np.ndarray
+    """In units of ``unit``, as is the noise."""
     share_K: np.ndarray
     noise_K: np.ndarray
-    """Standard deviation of each point's noise, nats."""
+    """Standard deviation of each point's noise."""
     noise: float
     """Of a single loss."""
+    unit: float
+    """1 for nats per token (see `NATS`)."""
 
     @classmethod
     def of(cls, basis: Basis, loss_R: np.ndarray, seen: int) -> "Points":
@@ -54,14 +62,22 @@ class Points:
         member_KR[np.unique(group, return_inverse=True)[1], rows] = 1
         count_K = member_KR.sum(1)
         mean_KR = member_KR / count_K[:, None]
-        noise = noise_of(loss_R[rows])
+        unit = unit_of(loss_R[rows])
+        noise = noise_of(loss_R[rows] / unit)
         return cls(
             mean_KR,
-            mean_KR[:, rows] @ loss_R[rows],
+            mean_KR[:, rows] @ loss_R[rows] / unit,
             mean_KR[:, rows] @ basis.share_R[rows],
             noise * np.sqrt(1 / count_K + 0.1),  # a tenth of the variance stays: neighbours' noise is not independent
             noise,
+            unit,
         )
+
+
+def unit_of(loss_K: np.ndarray) -> float:
+    """1 for nats per token, by the level of the last tenth; otherwise that level's ratio to the typical one."""
+    level = float(np.median(loss_K[-max(3, len(loss_K) // 10) :]))
+    return 1.0 if NATS[0] <= level <= NATS[1] else level / TYPICAL
 
 
 def noise_of(loss_K: np.ndarray) -> float:

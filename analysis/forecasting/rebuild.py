@@ -15,7 +15,7 @@ import pandas as pd
 
 from trajlab.analysis.forecasting.archive import ArchivedFit, Prior, build_prior, fit_archived
 from trajlab.analysis.forecasting.calibration import Calibration, calibrate
-from trajlab.analysis.forecasting.default import Tables, outlook
+from trajlab.analysis.forecasting.default import Tables, outlook, situation
 
 FRACTIONS = (0.1, 0.2, 0.4, 0.6, 0.8)
 """Shares of a run's steps at which forecasts are made."""
@@ -73,6 +73,15 @@ class Run:
     def seen(self, fraction: float) -> int:
         """Rows up to a share of the last step."""
         return int((self.step_R <= fraction * self.step_R[-1]).sum())
+
+    def situation(self, seen: int) -> str:
+        """What lies ahead after so many rows: ``decay`` (none of it seen), ``decaying``, ``steady`` or ``unknown``."""
+        if self.lr_R is None:
+            return "unknown"
+        first = int(np.argmax(self.lr_R >= self.lr_R.max() * (1 - 1e-6)))
+        if situation(self.step_R, self.lr_R, seen, first).ahead:
+            return "decay"
+        return "decaying" if np.ptp(self.lr_R[min(first, len(self.lr_R) - 1) :]) > 0.05 * self.lr_R.max() else "steady"
 
 
 def _scaled(run: Run, prior: Prior) -> Iterator[dict[str, object]]:

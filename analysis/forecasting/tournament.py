@@ -3,7 +3,11 @@
 Shapes: R rows of a run, K seen, M later. Losses in nats.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -12,17 +16,31 @@ import pandas as pd
 from trajlab.analysis.curve_laws import Law
 from trajlab.analysis.forecasting.baselines import MeanLoss, baselines, last_value, project_law
 from trajlab.analysis.forecasting.default import Tables, outlook, shipped
-from trajlab.analysis.forecasting.projection import Projection
+from trajlab.analysis.forecasting.kept import Kept, code_of, code_of_default
+from trajlab.analysis.forecasting.projection import Projection, refusal
 from trajlab.analysis.forecasting.rebuild import FEWEST_SEEN, FRACTIONS, Archive, Run
+from trajlab.analysis.forecasting.scoring import scores
 
 COLUMNS = [
     *("curve", "family", "law", "fraction", "n_seen", "final_loss", "final_forecast", "final_low", "final_high"),
     *("final_error", "final_inside", "mae", "inside", "width", "winkler", "crps", "refused", "seconds"),
 ]
 """Of `scores.parquet`; errors are forecast − loss, width and the scores are means over later points, nats."""
-HALF = 0.41
-"""Half-width of a 50 % band over that of 90 % (Gaussian), for laws that give one band only."""
+EXTRA = ["half_inside", "situation"]
+"""50 % coverage over later points; and what lies ahead: ``decay``, ``decaying``, ``steady``, ``unknown``."""
 RESAMPLES = 2000
+
+Forecaster = Callable[[], tuple[Projection, tuple[np.ndarray, np.ndarray] | None]]
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What every curve meets."""
+
+    fractions: tuple[float, ...]
+    laws: tuple[type[Law], ...]
+    keep: Path | None = None
+    """A folder in which scores are kept; a contest that was killed goes on from there."""
 
 
 def run_contest(
@@ -30,92 +48,83 @@ def run_contest(
     fractions: Sequence[float] = FRACTIONS,
     laws: Sequence[type[Law]] | None = None,
     archive: Archive | None = None,
+    *,
+    keep: Path | None = None,
+    jobs: int = 1,
 ) -> pd.DataFrame:
-    """One row per curve × fraction × law with `COLUMNS` and ``half_inside`` (50 % coverage over later points).
+    """One row per curve × fraction × law with `COLUMNS` and `EXTRA`.
 
     ``laws`` beside ``default``, ``response`` (the default without rivals) and ``last value``: by default those whose fit takes
     less than seconds. With an ``archive`` of these curves each family's forecasts rest on the other families alone; without,
-    on the numbers shipped. A fraction at which a curve has fewer than 8 losses is left out.
+    on the numbers shipped. A fraction at which a curve has fewer than 8 losses is left out. ``jobs`` processes share the curves.
     """
-    chosen = baselines(costly=False) if laws is None else tuple(laws)
-    tables: dict[str, Tables] = {}
-    rows = []
-    for name, frame in curves.dropna(subset=["loss"]).groupby("curve", sort=True):
-        run = Run.of(str(name), frame)
-        if run.family not in tables:
-            tables[run.family] = shipped() if archive is None else archive.tables(without=run.family)
-        for fraction in fractions:
-            if FEWEST_SEEN <= run.seen(fraction) < len(run.step_R):
-                rows += _lines(run, fraction, chosen, tables[run.family])
-    if not rows:
+    contest = Contest(tuple(fractions), baselines(costly=False) if laws is None else tuple(laws), keep)
+    runs = [Run.of(str(name), frame) for name, frame in curves.dropna(subset=["loss"]).groupby("curve", sort=True)]
+    runs = [run for run in runs if any(_enough(run, fraction) for fraction in fractions)]
+    if not runs:
         raise ValueError(f"no curve has {FEWEST_SEEN} losses at any of the fractions {', '.join(map(str, fractions))}")
-    return pd.DataFrame(rows)[[*COLUMNS, "half_inside"]]
+    families = sorted({run.family for run in runs})
+    tables = {family: shipped() if archive is None else archive.tables(without=family) for family in families}
+    one = partial(_one_curve, contest)
+    given = [tables[run.family] for run in runs]
+    if jobs > 1:
+        with ProcessPoolExecutor(jobs) as pool:
+            rows = [row for part in pool.map(one, runs, given) for row in part]
+    else:
+        rows = [row for run, own in zip(runs, given, strict=True) for row in one(run, own)]
+    return pd.DataFrame(rows)[[*COLUMNS, *EXTRA]]
 
 
-def _lines(run: Run, fraction: float, laws: Sequence[type[Law]], tables: Tables) -> list[dict[str, object]]:
-    """All laws on one curve at one fraction."""
-    seen = run.seen(fraction)
+def _enough(run: Run, fraction: float) -> bool:
+    return FEWEST_SEEN <= run.seen(fraction) < len(run.step_R)
+
+
+def _one_curve(contest: Contest, run: Run, tables: Tables) -> list[dict[str, object]]:
+    """All laws at all fractions; what is kept is not computed again."""
+    kept, rows = Kept(contest.keep, run), []
+    for fraction in contest.fractions:
+        if not _enough(run, fraction):
+            continue
+        seen = run.seen(fraction)
+        about = {"curve": run.name, "family": run.family, "fraction": fraction, "n_seen": seen}
+        about["situation"] = run.situation(seen)
+        for name, code, project in entrants(run, seen, contest.laws, tables):
+            row = kept.get(f"{name} {fraction:g} {code}", partial(_timed, name, project, run.loss_R[seen:]))
+            rows.append({**row, **about})
+    kept.write()
+    return rows
+
+
+def _timed(name: str, project: Forecaster, loss_M: np.ndarray) -> dict[str, object]:
+    start = perf_counter()
+    projection, halves = project()
+    return {"law": name, "seconds": perf_counter() - start, **scores(projection, halves, loss_M)}
+
+
+def entrants(run: Run, seen: int, laws: Sequence[type[Law]], tables: Tables) -> list[tuple[str, str, Forecaster]]:
+    """Who forecasts the rest of a run: a name, a digest of what the forecast depends on, and the forecast."""
     step_M = run.step_R[seen:]
     lr_K, lr_M = (None, None) if run.lr_R is None else (run.lr_R[:seen], run.lr_R[seen:])
     early = MeanLoss.of(run.step_R[:seen], run.loss_R[:seen], lr_K)
-    rng = np.random.default_rng(0)
-    found = []
 
-    def timed(name: str, projection: Projection, halves: tuple[np.ndarray, np.ndarray] | None, start: float) -> None:
-        seconds = perf_counter() - start
-        about = {"curve": run.name, "family": run.family, "law": name, "fraction": fraction, "n_seen": seen}
-        found.append({**about, **scores(projection, halves, run.loss_R[seen:]), "seconds": seconds})
-
-    for name, rivals in (("default", True), ("response", False)):
-        start = perf_counter()
+    def own(name: str, rivals: bool) -> tuple[Projection, tuple[np.ndarray, np.ndarray] | None]:
         try:
             o = outlook(run.step_R[:seen], run.loss_R[:seen], step_M, run.lr_R, tables, rivals=rivals)
-            timed(name, Projection(name, o.loss_M, *o.band()), o.band(0.5), start)
         except ValueError as e:
-            nothing_M = np.full(len(step_M), np.nan)
-            timed(name, Projection(name, nothing_M, nothing_M, nothing_M, str(e)), None, start)
-    start = perf_counter()
-    timed("last value", last_value(early, len(step_M)), None, start)
-    for law in laws:
-        if not (law.needs_lr and run.lr_R is None):
-            start = perf_counter()
-            timed(law.name, project_law(law, early, step_M, lr_M, rng), None, start)
-    return found
+            return refusal(name, len(step_M), str(e)), None
+        return Projection(name, o.loss_M, *o.band()), o.band(0.5)
 
+    def fitted(law: type[Law]) -> tuple[Projection, None]:
+        return project_law(law, early, step_M, lr_M, np.random.default_rng(0)), None
 
-def scores(
-    p: Projection, halves: tuple[np.ndarray, np.ndarray] | None, loss_M: np.ndarray, level: float = 0.9
-) -> dict[str, object]:
-    """A projection against what came: final loss, coverage, width, Winkler's interval score, CRPS.
-
-    winkler = width + 2/(1 − level) · distance outside (Gneiting & Raftery 2007, doi:10.1198/016214506000001437). crps is
-    twice the mean pinball loss at the quantiles .05, .25, .5, .75, .95, which approximates the integral over all.
-    """
-    final = float(loss_M[-1])
-    if p.refused:
-        absent = dict.fromkeys(("final_forecast", "final_low", "final_high", "final_error", "final_inside"), np.nan)
-        missing = dict.fromkeys(("mae", "inside", "width", "winkler", "crps", "half_inside"), np.nan)
-        return {"final_loss": final, **absent, **missing, "refused": p.refused}
-    inside_M = (loss_M >= p.low_M) & (loss_M <= p.high_M)
-    low50_M, high50_M = halves or (p.loss_M + HALF * (p.low_M - p.loss_M), p.loss_M + HALF * (p.high_M - p.loss_M))
-    outside_M = np.maximum(p.low_M - loss_M, 0) + np.maximum(loss_M - p.high_M, 0)
-    quantiles = zip((0.05, 0.25, 0.5, 0.75, 0.95), (p.low_M, low50_M, p.loss_M, high50_M, p.high_M), strict=True)
-    pinball = [np.maximum(q * (loss_M - x_M), (q - 1) * (loss_M - x_M)).mean() for q, x_M in quantiles]
-    return {
-        "final_loss": final,
-        "final_forecast": float(p.loss_M[-1]),
-        "final_low": float(p.low_M[-1]),
-        "final_high": float(p.high_M[-1]),
-        "final_error": float(p.loss_M[-1] - final),
-        "final_inside": float(inside_M[-1]),
-        "mae": float(np.abs(p.loss_M - loss_M).mean()),
-        "inside": float(inside_M.mean()),
-        "width": float((p.high_M - p.low_M).mean()),
-        "winkler": float((p.high_M - p.low_M + 2 / (1 - level) * outside_M).mean()),
-        "crps": 2 * float(np.mean(pinball)),
-        "refused": "",
-        "half_inside": float(((loss_M >= low50_M) & (loss_M <= high50_M)).mean()),
-    }
+    code = f"{code_of_default()} {tables.digest}"
+    found: list[tuple[str, str, Forecaster]] = [
+        ("default", code, partial(own, "default", True)),
+        ("response", code, partial(own, "response", False)),
+        ("last value", "1", lambda: (last_value(early, len(step_M)), None)),
+    ]
+    allowed = [law for law in laws if not (law.needs_lr and run.lr_R is None)]
+    return [*found, *((law.name, code_of(law), partial(fitted, law)) for law in allowed)]
 
 
 def ranking(scored: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
@@ -144,3 +153,13 @@ def ranking(scored: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
             {**about, "final": family_F.mean(), "low": low, "high": high, "median": made, **means, "refused": refused}
         )
     return pd.DataFrame(rows).sort_values(["fraction", "final"], ignore_index=True)
+
+
+def sample(curves: pd.DataFrame, number: int, seed: int = 0) -> pd.DataFrame:
+    """The rows of ``number`` curves, drawn from the families in turn so that a large one doesn't crowd out the others."""
+    rng = np.random.default_rng(seed)
+    names = curves.drop_duplicates("curve")[["family", "curve"]].sort_values(["family", "curve"])
+    names = names.iloc[rng.permutation(len(names))]
+    turn = names.groupby("family").cumcount()
+    chosen = names.assign(turn=turn).sort_values("turn", kind="stable")["curve"].iloc[:number]
+    return curves[curves["curve"].isin(set(chosen))]

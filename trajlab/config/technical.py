@@ -14,6 +14,9 @@ TECHNICAL_KEYS = (
     "logger",
     "study",
     "callbacks.progress",
+    "trainer.threads",
+    "trainer.devices",
+    "trainer.strategy",
     "data.cache_dir",
     "data.hub_timeout",
     "model.series.cache",
@@ -21,7 +24,10 @@ TECHNICAL_KEYS = (
     "model.series.steps",
     "model.tokenizer",  # the ids that it makes are compared instead (data.fingerprint)
     "benchmark.tasks",
+    "benchmark.items",
     "skip_broken",
+    "worker",
+    "lease_seconds",
 )
 """A run may be resumed, or taken for finished, under other values of these keys and of all keys below them."""
 

@@ -36,6 +36,8 @@ class Latest:
     forecast: FinalLoss | None = None
     saved_step: int | None = None
     """The optimizer step that the newest checkpoint was written after; None: none by this process."""
+    signal: int | None = None
+    """The signal that asks the run to stop after the present step; all processes that train it have the same."""
 
     def metrics(self) -> dict[str, float]:
         """Losses as ``split/loss`` and ``split/variant/loss``, the interval's training as ``interval/…``: for loggers."""

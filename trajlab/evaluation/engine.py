@@ -108,7 +108,10 @@ class EvaluationEngine:
     ) -> None:
         device = next(model.parameters()).device
         with evaluation_mode(model), torch.no_grad(), precision():
-            for together in _batches(share(len(windows)), self.batch_windows * SORTED_BATCHES):
+            mine = share(len(windows))
+            if not mine and len(windows):
+                self._take_part(windows, mine, consumers)
+            for together in _batches(mine, self.batch_windows * SORTED_BATCHES):
                 nll_WT = self._by_length(cast(CausalLM, model), windows, together, device)
                 for numbers in _batches(together, self.batch_windows):
                     nll_BT = nll_WT[numbers.start - together.start : numbers.stop - together.start]
@@ -116,6 +119,13 @@ class EvaluationEngine:
                     mask_BT = target_mask(windows, numbers, targets_BT)
                     for consumer in consumers:
                         consumer.update(nll_BT, mask_BT, targets_BT)
+
+    @staticmethod
+    def _take_part(windows: Windows, none: range, consumers: Sequence[LossConsumer]) -> None:
+        """A batch of no window, where there are more processes than windows: sums are reduced over all of them."""
+        targets_BT = windows.batch(none)[:, 1:]
+        for consumer in consumers:
+            consumer.update(torch.zeros(targets_BT.shape), target_mask(windows, none, targets_BT), targets_BT)
 
     def _by_length(self, model: CausalLM, windows: Windows, numbers: range, device: torch.device) -> Tensor:
         """Losses (W, T) of some windows in their order; windows of like length go through the model together.

@@ -8,7 +8,7 @@ what it is.
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,7 +23,7 @@ from trajlab.evaluation.checkpoint_model import CheckpointModel
 from trajlab.evaluation.context import RunContext
 from trajlab.evaluation.engine import RAW, EvaluationEngine
 from trajlab.evaluation.members import Members
-from trajlab.measures.progress import Progress, part_suffix
+from trajlab.measures.progress import Progress, done_rows, earlier_with, part_suffix
 from trajlab.store.run_store import RunStore
 from trajlab.store.tables import CHECKPOINTS, MEASURED
 from trajlab.terminal import say
@@ -59,17 +59,14 @@ class CheckpointVisit:
     measures: Mapping[str, CheckpointMeasure]
     """By the names that table `measured` knows them by."""
     averages: SeriesAverages
-    hashes: dict[str, str] = field(default_factory=dict)
-    """Revision by hash of its weights."""
-
-    def __post_init__(self) -> None:
-        for row in self.progress.described.values():
-            self.hashes.setdefault(row["weights_hash"], row["revision"])
+    confirm: Callable[[Checkpoint], None] = lambda checkpoint: None
+    """Asked before rows are stored. Raises LostLease where another process has taken the checkpoint over."""
 
     def visit(self, checkpoint: Checkpoint, folder: Path, place: str | None) -> None:
         """Load a checkpoint, feed it to the averages and, unless ``place`` is None, measure what it lacks.
 
-        Raises UserError, before anything is stored, where the checkpoint can't be opened.
+        Raises UserError, before anything is stored, where the checkpoint can't be opened, and LostLease where another
+        process has taken it over.
         """
         started = time.perf_counter()
         digest = weights_hash(folder)
@@ -106,7 +103,7 @@ class CheckpointVisit:
             tables = engine.evaluate(checkpoint.interval, model.lm, self.members.consumers, [self.averages])
             for table, rows in tables.items():
                 if len(rows) or new:
-                    self.store.write(table, checkpoint.interval, rows, "" if new else part_suffix(together[0]))
+                    self._write(table, checkpoint, rows, "" if new else part_suffix(together[0]))
             for name in together:
                 self._done(checkpoint, name, (time.perf_counter() - started) / len(together))
 
@@ -114,34 +111,38 @@ class CheckpointVisit:
         """Rows of one measure; measures see the raw weights alone."""
         started = time.perf_counter()
         measure = self.measures[name]
-        self.store.write(measure.table, checkpoint.interval, measure.rows(model), part_suffix(name))
+        self._write(measure.table, checkpoint, measure.rows(model), part_suffix(name))
         self._done(checkpoint, name, time.perf_counter() - started)
 
     def _done(self, checkpoint: Checkpoint, name: str, seconds: float) -> None:
         row = {"measure": name, "revision": checkpoint.revision, "seconds": seconds}
         rows = pa.Table.from_pylist([row], schema=MEASURED.rows)
-        self.store.write(MEASURED.name, checkpoint.interval, rows, part_suffix(name))
+        self._write(MEASURED.name, checkpoint, rows, part_suffix(name))
         self.progress.add(checkpoint, name)
 
     def _describe(
         self, checkpoint: Checkpoint, folder: Path, model: CheckpointModel, digest: str, load: float, took: float
     ) -> None:
-        first = self.hashes.setdefault(digest, checkpoint.revision)
+        first = earlier_with(digest, checkpoint.index, done_rows(self.store))
         row = {
             "revision": checkpoint.revision,
             "weights_hash": digest,
-            "same_weights_as": first if first != checkpoint.revision else None,
+            "same_weights_as": first,
             "parameters": sum(p.numel() for p in model.lm.parameters()),
             "weights_bytes": sum(f.stat().st_size for f in weight_files(folder)),
             "seconds_load": load,
             "seconds_eval": took,
         }
-        self.store.write(CHECKPOINTS.name, checkpoint.interval, pa.Table.from_pylist([row], schema=CHECKPOINTS.rows))
-        if row["same_weights_as"]:
+        self._write(CHECKPOINTS.name, checkpoint, pa.Table.from_pylist([row], schema=CHECKPOINTS.rows))
+        if first:
             say(
                 f"warning: {checkpoint.revision} has the very weights of {first} [{digest}]: one of the two is wrong at "
                 "its source"
             )
+
+    def _write(self, table: str, checkpoint: Checkpoint, rows: pa.Table, suffix: str = "") -> None:
+        self.confirm(checkpoint)
+        self.store.write(table, checkpoint.interval, rows, suffix)
 
     def _tell(self, checkpoint: Checkpoint, place: str, seconds: float) -> None:
         losses = {s: loss for (s, variant), loss in self.context.latest.losses.items() if variant == RAW}

@@ -21,7 +21,8 @@ from trajlab.training.language_model import LanguageModel
 from trajlab.training.loggers import RunLogger
 from trajlab.training.metric_log import MetricLog
 from trajlab.training.position_weights import position_weights
-from trajlab.training.stopping import StopOnDivergence, StopOnSignal
+from trajlab.training.stopping import AgreeOnSignal, StopOnDivergence, StopOnSignal
+from trajlab.training.team import Team
 
 
 def build_module(config: DictConfig, checked: TrainConfig, data: PreparedData) -> LanguageModel:
@@ -48,12 +49,15 @@ def build_module(config: DictConfig, checked: TrainConfig, data: PreparedData) -
     )
 
 
-def build_trainer(config: DictConfig, checked: TrainConfig, schedule: TokenSchedule, context: RunContext) -> L.Trainer:
+def build_trainer(
+    config: DictConfig, checked: TrainConfig, schedule: TokenSchedule, context: RunContext, team: Team
+) -> L.Trainer:
     """Lightning's trainer with the run's members bound, evaluation among them, in the order that they ask for."""
     members = build_members(config.callbacks, context)
     own = [
         EvaluationDriver(members),
         MetricLog(hyperparameters(config, context)),
+        AgreeOnSignal(),
         StopOnSignal(),
         StopOnDivergence(checked.trainer.on_nonfinite),
     ]
@@ -67,8 +71,7 @@ def build_trainer(config: DictConfig, checked: TrainConfig, schedule: TokenSched
     t = checked.trainer
     return L.Trainer(
         accelerator=t.accelerator,
-        devices=t.devices,
-        strategy=t.strategy,
+        **team.trainer_arguments(t.accelerator, t.strategy),
         precision=t.precision,  # type: ignore[arg-type]
         max_steps=schedule.final_step,
         max_epochs=-1,
@@ -92,5 +95,6 @@ def hyperparameters(config: DictConfig, context: RunContext) -> dict[str, object
 
 
 def _quiet_lightning() -> None:
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for part in ("pytorch", "fabric"):
+        logging.getLogger(f"lightning.{part}").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning")

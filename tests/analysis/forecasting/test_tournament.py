@@ -8,10 +8,12 @@ import pytest
 
 from tests.analysis.forecasting.test_default import STEPS, cooldown, planted
 from trajlab.analysis.__main__ import main
+from trajlab.analysis.curve_laws import PowerLaw
 from trajlab.analysis.forecasting.calibration import calibrate
 from trajlab.analysis.forecasting.curve_files import read_curves
 from trajlab.analysis.forecasting.projection import Projection
-from trajlab.analysis.forecasting.tournament import COLUMNS, ranking, run_contest, scores
+from trajlab.analysis.forecasting.scoring import scores
+from trajlab.analysis.forecasting.tournament import COLUMNS, ranking, run_contest, sample
 
 
 @pytest.fixture
@@ -115,3 +117,42 @@ def test_a_registered_forecast_is_frozen_and_scored(curves, tmp_path, capsys):
     assert f"{entry['registered']:.6f}" in shown
     assert shown.count("same") == 2
     assert "changed" not in shown
+
+
+def test_a_contest_that_was_killed_goes_on_where_it_stood(curves, tmp_path, monkeypatch):
+    first = run_contest(curves.assign(run="r"), [0.4, 0.6], laws=[PowerLaw], keep=tmp_path)
+    next(tmp_path.glob("*.parquet")).unlink()  # one curve of two is lost
+    fitted = []
+    plain = PowerLaw.fit.__func__
+    monkeypatch.setattr(PowerLaw, "fit", classmethod(lambda cls, *a, **k: fitted.append(1) or plain(cls, *a, **k)))
+    again = run_contest(curves.assign(run="r"), [0.4, 0.6], laws=[PowerLaw], keep=tmp_path)
+    assert len(fitted) == 2  # both shares of one curve; nothing of the other
+    pd.testing.assert_frame_equal(first.drop(columns="seconds"), again.drop(columns="seconds"))
+    changed = curves.assign(run="r", loss=curves["loss"] + 0.1 * (curves["curve"] == "run-a"))
+    run_contest(changed, [0.4, 0.6], laws=[PowerLaw], keep=tmp_path)
+    assert len(fitted) == 4  # other losses are another curve
+
+
+def test_a_sample_takes_from_the_families_in_turn():
+    frame = pd.DataFrame({"curve": [f"c{i}" for i in range(30)], "family": ["big"] * 26 + list("abcd")})
+    chosen = sample(frame, 8, seed=1)["family"].value_counts()
+    assert chosen["big"] == 4
+    assert chosen.drop("big").tolist() == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"model_params_m": [25], "schedule": ["wsd"], "step": [1], "lr": [0.1], "loss": [2.0]}, ("25M-wsd", "25M")),
+        ({"model": ["125m"], "tokens_est": [1], "valid_ppl": [np.exp(2.0)]}, ("125m", "125m")),
+        ({"group": ["g"], "run": ["r"], "step": [1], "val_loss": [2.0]}, ("g/r", "g")),
+        ({"name": ["n"], "_step": [1], "eval/loss": [2.0], "learning_rate": [0.1]}, ("n", "n")),
+    ],
+)
+def test_published_tables_and_logs_enter_as_they_are(tmp_path, columns, expected):
+    pd.DataFrame(columns).to_csv(tmp_path / "x.csv", index=False)
+    row = read_curves([tmp_path / "x.csv"]).iloc[0]
+    assert (row["curve"], row["family"]) == expected
+    assert row["step"] == 1
+    assert row["loss"] == pytest.approx(2)
+    assert np.isnan(row["lr"]) == ("lr" not in columns and "learning_rate" not in columns)

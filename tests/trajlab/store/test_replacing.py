@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,15 @@ def test_leftovers_of_dead_processes_alone_are_removed(tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.iterdir()} == {
         "last.ckpt", f".last.ckpt.{parent}.part", "note.part", ".vimrc.x.part",
     }  # fmt: skip
+
+
+def test_what_another_machine_is_writing_is_left_for_a_day(tmp_path: Path) -> None:
+    theirs, old = (tmp_path / f".last.ckpt.@0123abcd.{2**22 + i}.part" for i in (1, 2))
+    for path in (theirs, old):
+        path.write_text("half")
+    os.utime(old, (time.time() - 90_000, time.time() - 90_000))
+    files.publish(tmp_path / "last.ckpt", lambda p: p.write_text("whole"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == [theirs.name, "last.ckpt"]
 
 
 def test_a_run_that_begins_again_has_no_leftovers(tmp_path: Path) -> None:

@@ -61,8 +61,14 @@ def test_a_text_and_a_task_come_later(evaluate: Callable[..., Runs], tmp_path: P
     evaluate(steps)
     before = _stamps(tmp_path / "runs")
     one, two = (f"benchmark.tasks=[{tmp_path / n / 'task.json'}]" for n in ("one", "two"))
-    assert set(evaluate(steps, one).tasks["task"]) == {"one"}
+    bare = evaluate(steps, one, "benchmark.items=false")
+    assert set(bare.tasks["task"]) == {"one"}
+    assert bare.table("task_items").empty
     assert set(evaluate(steps, two).tasks["task"]) == {"one", "two"}
+    means = _stamps(tmp_path / "runs")
+    items = evaluate(steps, one).table("task_items")
+    assert items.groupby(["task", "interval"]).size().tolist() == [3] * 4, "questions can be had later too"
+    assert {p: p.stat().st_mtime_ns for p in means} == means
     later = evaluate(steps, "+data.validation.ood.windows=1")
     assert {p: p.stat().st_mtime_ns for p in before} == before
     assert later.intervals.groupby("split").size().to_dict() == {"ood": 2, "valid": 2}
