@@ -13,6 +13,7 @@ from trajlab import interruption
 from trajlab.checkpoints.resume import newest_usable
 from trajlab.config import trial
 from trajlab.config.build import build
+from trajlab.config.launch import jobs_side_by_side
 from trajlab.config.parse import Configured, configured, refusals
 from trajlab.config.schema import TrainConfig
 from trajlab.cores import free_cores, usable_cores
@@ -123,11 +124,15 @@ def _job(asked: Configured[TrainConfig], store: RunStore, team: Team) -> _Job:
 
 
 def _threads(store: RunStore, team: Team) -> int:
-    """As many as a resumed run had, so that its sums are the same to the bit; else the cores that are free."""
-    usable, stored = usable_cores() // team.here, (store.manifest() or {}).get("threads")
-    if isinstance(stored, int) and 1 <= stored <= usable:
+    """As many as a resumed run had, so that its sums are the same to the bit; else the cores that are free.
+
+    Jobs and processes that share the machine share its cores: they all begin before any shows in the load.
+    """
+    sharers = team.here * jobs_side_by_side(cores := usable_cores())
+    most, stored = max(1, cores // sharers), (store.manifest() or {}).get("threads")
+    if isinstance(stored, int) and 1 <= stored <= most:
         return stored
-    return max(1, min(usable, free_cores()) if team.size == 1 else usable)
+    return most if sharers > 1 else free_cores()
 
 
 def _begin(asked: Configured[TrainConfig], store: RunStore, team: Team, *, resume: bool) -> None:

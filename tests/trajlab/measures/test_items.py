@@ -118,7 +118,11 @@ def test_the_harness_samples_become_items() -> None:
     assert mc.option_bytes == (1, 2)
     assert items["two_contexts"].gold == 0, "the chosen one of two is wrong, so the other is right"
     assert items["mutual"].option_log_likelihoods == (-5.0, -2.5)
-    assert (items["lambada"].gold_log_likelihood, items["lambada"].correct, items["lambada"].chance) == (-6.0, 0.0, None)
+    assert (items["lambada"].gold_log_likelihood, items["lambada"].correct, items["lambada"].chance) == (
+        -6.0,
+        0.0,
+        None,
+    )
     text = items["wikitext"]
     assert (text.gold_log_likelihood, text.correct, text.option_bytes, text.option_tokens) == (-12.0, None, (4,), None)
     made = items["gsm"]
