@@ -114,7 +114,9 @@ class Runs:
         manifests = [m for m in self.manifests if (m.get("experiment"), m.get("run")) not in gone]
         if isinstance(self.tables, StoredTables):
             return Runs(self.tables.where(lambda run: run.key not in gone, {}), manifests, self.problems, self.diverged)
-        return Runs({name: rows_without(f, gone) for name, f in self.tables.items()}, manifests, self.problems, self.diverged)
+        return Runs(
+            {name: rows_without(f, gone) for name, f in self.tables.items()}, manifests, self.problems, self.diverged
+        )
 
     def scan(self, table: str, connection: "duckdb.DuckDBPyConnection | None" = None) -> "duckdb.DuckDBPyRelation":
         """A stored table of any size as a relation of DuckDB, which reads what a query needs and no more.

@@ -152,6 +152,8 @@ def test_other_seeds_or_windows_are_not_paired_over_text() -> None:
     with pytest.raises(ValueError, match="other values of seed"):
         compare_on_other_text(pd.concat([a, b.assign(seed=b["seed"] + 1)]), "lr=1", "lr=2")
     with pytest.raises(ValueError, match="different windows"):
-        compare_on_other_text(pd.concat([a, b.assign(window_nll=b["window_nll"].map(lambda w: w[:20]))]), "lr=1", "lr=2")
+        compare_on_other_text(
+            pd.concat([a, b.assign(window_nll=b["window_nll"].map(lambda w: w[:20]))]), "lr=1", "lr=2"
+        )
     with pytest.raises(KeyError, match="window_nll"):
         compare_on_other_text(pd.concat([a, b]).drop(columns="window_nll"), "lr=1", "lr=2")

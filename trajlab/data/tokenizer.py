@@ -15,7 +15,17 @@ from trajlab.data.text_files import END_OF_TEXT
 from trajlab.errors import UserError
 from trajlab.files import publish
 
-__all__ = ["byte_tokenizer", "bytes_behind", "end_of_text_id", "fingerprint", "load", "opened", "problems", "token_bytes", "train_bpe"]
+__all__ = [
+    "byte_tokenizer",
+    "bytes_behind",
+    "end_of_text_id",
+    "fingerprint",
+    "load",
+    "opened",
+    "problems",
+    "token_bytes",
+    "train_bpe",
+]
 
 
 def opened(config: TokenizerConfig, corpus: Corpus, cache_dir: Path) -> Tokenizer:

@@ -199,9 +199,7 @@ def _finish(store: RunStore, workers: Workers, series: CheckpointSeries) -> None
         return
     settle_duplicates(store)
     duplicates = groups_by_hash(done_rows(store))
-    store.update_manifest(
-        status="finished", finished=now(), series=series.name, duplicates=duplicates, broken=broken
-    )
+    store.update_manifest(status="finished", finished=now(), series=series.name, duplicates=duplicates, broken=broken)
     say(to_see(store.folder.parent))
 
 

@@ -84,7 +84,11 @@ def positions(noise: float, seeds: int = 3) -> Runs:
     for s in range(seeds):
         count = 1000
         sums_KP = count * (loss_KP + noise * rng.standard_normal(loss_KP.shape))
-        grid = pd.DataFrame(sums_KP).reset_index(names="interval").melt("interval", var_name="position", value_name="nll_sum")
+        grid = (
+            pd.DataFrame(sums_KP)
+            .reset_index(names="interval")
+            .melt("interval", var_name="position", value_name="nll_sum")
+        )
         grid = grid.assign(position=grid["position"].astype(int) + 1, tokens=(1e6 * n_K)[grid["interval"]].astype(int))
         frames.append(grid.assign(experiment="e", run=f"seed={s}", seed=s, variant="raw", split="valid", count=count))
     frame = pd.concat(frames, ignore_index=True)
