@@ -36,7 +36,7 @@ from trajlab.store import layout
 from trajlab.store.compaction import expand
 from trajlab.store.manifest import model_description, refuse_other_data, stored_config
 from trajlab.store.run_store import RunStore, read_part
-from trajlab.terminal import say
+from trajlab.terminal import say, to_see
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +185,7 @@ class _RunEvaluation:
             for table, rows in tables.items():
                 self.store.write(table, interval, rows, suffix=self.variant)
         say(f"{self.store.folder}: {len(paths)} averages evaluated as variant {self.variant}")
+        say(to_see(self.store.folder.parent))
 
     def _refuse_taken_name(self, ours_too: bool) -> None:
         """Rows of two averages under one name would be taken for one curve.

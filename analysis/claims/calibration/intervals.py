@@ -35,7 +35,7 @@ def _mean(draw: str) -> Cover:
     return cover
 
 
-def _best_loss(curve_K: NDArray[np.float64] | float, model: str) -> Cover:
+def _best_loss(curve_K: NDArray[np.floating] | float, model: str) -> Cover:
     """Against the mean curve's lowest value."""
 
     def cover(rng: np.random.Generator) -> bool:
@@ -45,7 +45,7 @@ def _best_loss(curve_K: NDArray[np.float64] | float, model: str) -> Cover:
     return cover
 
 
-def _rise(curve_K: NDArray[np.float64], model: str) -> Cover:
+def _rise(curve_K: NDArray[np.floating], model: str) -> Cover:
     def cover(rng: np.random.Generator) -> bool:
         y_SK = curve_K + noise(model, (SEEDS, INTERVALS), rng)
         return _holds(cross_fitted(y_SK[:, -1:] - y_SK, y_SK)[1:], float(curve_K[-1] - curve_K.min()))
