@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from trajlab.checkpoints.sources import Checkpoint
 from trajlab.config.schema import BIGBENCH_SHOTS
@@ -44,7 +43,7 @@ def settle_duplicates(store: RunStore) -> None:
     """Table `checkpoints` names each duplicate's first checkpoint, in whatever order they were measured."""
     done = done_rows(store)
     for part in layout.parts(store.folder, CHECKPOINTS.name):
-        rows = pq.read_table(part)
+        rows = read_part(part)
         [row] = rows.to_pylist()
         first = earlier_with(row["weights_hash"], row["interval"], done)
         if row["same_weights_as"] != first:
@@ -93,8 +92,13 @@ class Progress:
     def reread(self, checkpoint: Checkpoint) -> None:
         """Look again what of a checkpoint is done: another process may have been at it."""
         index = checkpoint.index
-        described, measured = layout.part_path(self.store.folder, CHECKPOINTS.name, index), f"part-{index:05d}.*.parquet"
-        parts = [p for p in layout.parts(self.store.folder, MEASURED.name, measured) if layout.part_interval(p) == index]
+        described, measured = (
+            layout.part_path(self.store.folder, CHECKPOINTS.name, index),
+            f"part-{index:05d}.*.parquet",
+        )
+        parts = [
+            p for p in layout.parts(self.store.folder, MEASURED.name, measured) if layout.part_interval(p) == index
+        ]
         done = {m for p in parts for m in read_part(p, ["measure"])["measure"].to_pylist()}
         self._done[index] = done or self._done.get(index, set())
         if described.exists():
