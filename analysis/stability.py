@@ -66,8 +66,9 @@ def stability(
         beyond = added["delta"] > backslide_errors * added["delta_se"]
         added["backslide_2se"] = beyond.astype("boolean").mask(added["delta_se"].isna() & added["delta"].notna())
         slid_K = added["backslide_2se"].fillna(added["backslide"]).to_numpy(bool)
-        measured = (added[c].to_numpy() for c in ("delta", "volatility", "spike"))
-        added["stable"] = _stable(loss_K, *measured, slid_K, length=stable_length, limit=stable_change)
+        delta_K, volatility_K, spike_K = (added[c].to_numpy() for c in ("delta", "volatility", "spike"))
+        calm = (delta_K, volatility_K, spike_K, slid_K)
+        added["stable"] = _stable(loss_K, *calm, length=stable_length, limit=stable_change)
         parts.append(pd.concat([curve.reset_index(drop=True), added], axis=1))
     return pd.concat(parts, ignore_index=True) if parts else frame
 

@@ -15,7 +15,7 @@ from trajlab.analysis.figures.style import human_count
 from trajlab.analysis.repeated_measures import rm_anova, sign_flip_test
 from trajlab.analysis.report.tables import p_words
 from trajlab.analysis.statistics.intervals import t_interval
-from trajlab.analysis.turning_point import at_others_best
+from trajlab.analysis.turning_point import at_others_best, cross_fitted
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
@@ -48,7 +48,12 @@ class Curves:
         """
         if len(self.loss_SK) == 1:
             return np.array([self.loss_SK[0, -1] - self.loss_SK[0].min()])
-        return self.loss_SK[:, -1] - at_others_best(self.loss_SK)
+        return self.loss_SK[:, -1] - at_others_best(self.loss_SK, self.loss_SK)
+
+    @property
+    def rise_interval(self) -> tuple[float, float]:
+        """95 % interval of the mean of ``rise_S``; two seeds or more."""
+        return cross_fitted(self.loss_SK[:, -1:] - self.loss_SK, self.loss_SK)[1:]
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,7 @@ def _agreement(c: Curves) -> str:
     if n == 1:
         return "There is one seed, so nothing can be said of other seeds."
     up = int((rise_S > 0).sum())
-    low, high = _interval(rise_S)
+    low, high = c.rise_interval
     rise = f"mean rise {_signed(float(rise_S.mean()))} nats (95 % CI {_signed(low)} to {_signed(high)})"
     others = "the other seed" if n == 2 else "the other seeds"
     if up == 0 and c.best == c.loss_SK.shape[1] - 1:
@@ -187,10 +192,10 @@ def tiles(c: Curves) -> list[Tile]:
     one, turned = "one seed: no interval", c.best < len(c.tokens_K) - 1
     rise = Tile("Rise to the end", "none", "lowest at the end")
     if turned:
-        rise = Tile(rise.name, f"{_signed(float(c.rise_S.mean()))} nats", _ci(c.rise_S, "+") if n > 1 else one)
+        rise = Tile(rise.name, f"{_signed(float(c.rise_S.mean()))} nats", _ci(*c.rise_interval, "+") if n > 1 else one)
     spread = f"{c.loss_SK[:, -1].std(ddof=1):.3f} nats" if n > 1 else "–"
     return [
-        Tile("Best loss", f"{best_S.mean():.3f} nats", _ci(at_others_best(c.loss_SK)) if n > 1 else one),
+        Tile("Best loss", f"{best_S.mean():.3f} nats", _ci(*cross_fitted(c.loss_SK, c.loss_SK)[1:]) if n > 1 else one),
         Tile("Tokens at best", human_count(c.tokens_K[c.best]), f"interval {c.best} of {len(c.tokens_K) - 1}"),
         rise,
         Tile("Spread of seeds", spread, "sd at the end" if n > 1 else one),
@@ -225,8 +230,7 @@ def _interval(values_S: NDArray[np.float64]) -> tuple[float, float]:
     return t_interval(float(values_S.mean()), float(values_S.std(ddof=1) / np.sqrt(len(values_S))), len(values_S))
 
 
-def _ci(values_S: NDArray[np.float64], sign: str = "") -> str:
-    low, high = _interval(values_S)
+def _ci(low: float, high: float, sign: str = "") -> str:
     return f"95 % CI {low:{sign}.3f} to {high:{sign}.3f}".replace("-", "−")
 
 
