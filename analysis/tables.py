@@ -70,6 +70,19 @@ COLUMNS: dict[str, dict[str, str]] = {
     },
     "tasks": STORE
     | {"task": "string", "metric": "string", "value": "double", "stderr": "double", "n": "int64", "shots": "int64"},
+    "task_items": STORE
+    | {
+        "task": "string",
+        "item": "int64",
+        "digest": "string",
+        "gold": "int64",
+        "gold_log_likelihood": "double",
+        "correct": "double",
+        "chance": "double",
+        "option_log_likelihoods": "list<item: double>",
+        "option_tokens": "list<item: int64>",
+        "option_bytes": "list<item: int64>",
+    },
     "checkpoints": STORE
     | {
         "revision": "string",

@@ -9,6 +9,7 @@ from torch import Tensor
 from trajlab.evaluation.context import RunCallback
 from trajlab.protocols import CausalLM, TrainingModule
 from trajlab.rng import seed_of
+from trajlab.training.team import gathered
 
 
 class Disturbance(RunCallback):
@@ -48,7 +49,9 @@ class Disturbance(RunCallback):
         if self.random_tokens:
             generator = torch.Generator().manual_seed(seed_of("disturbance", self.seed) ^ trainer.global_step)
             model = cast(CausalLM, cast(TrainingModule, pl_module).model)
-            replace_tokens(batch, self.random_tokens, model.vocab_size, generator)
+            windows = sum(gathered(len(batch)))
+            mine = slice(trainer.global_rank, None, trainer.world_size)
+            replace_tokens(batch, self.random_tokens, model.vocab_size, generator, windows, mine)
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Give the optimizer its rate back."""
@@ -63,8 +66,20 @@ class Disturbance(RunCallback):
             group.update({key: rate * self.lr_factor for key, rate in rates.items()})
 
 
-def replace_tokens(tokens: Tensor, share: float, vocab_size: int, generator: torch.Generator) -> None:
-    """Replace a share of the token ids, in place, by ids drawn uniformly."""
-    chosen = torch.rand(tokens.shape, generator=generator) < share
-    drawn = torch.randint(vocab_size, tokens.shape, generator=generator, dtype=tokens.dtype)
-    tokens.copy_(torch.where(chosen.to(tokens.device), drawn.to(tokens.device), tokens))
+def replace_tokens(
+    tokens_BS: Tensor,
+    share: float,
+    vocab_size: int,
+    generator: torch.Generator,
+    windows: int | None = None,
+    mine: slice = slice(None),
+) -> None:
+    """Replace a share of the token ids, in place, by ids drawn uniformly.
+
+    Where the batch is one process' share of ``windows``, ``mine`` says which of them these are: what is drawn for a
+    window doesn't depend on the number of processes.
+    """
+    shape = (windows or len(tokens_BS), *tokens_BS.shape[1:])
+    chosen = (torch.rand(shape, generator=generator) < share)[mine]
+    drawn = torch.randint(vocab_size, shape, generator=generator, dtype=tokens_BS.dtype)[mine]
+    tokens_BS.copy_(torch.where(chosen.to(tokens_BS.device), drawn.to(tokens_BS.device), tokens_BS))

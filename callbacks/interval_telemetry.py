@@ -140,7 +140,7 @@ class IntervalTelemetry(RunCallback):
             "nll_sum": nll,
             "nll_sq_sum": float(sums["nll_sq_sum"]),
             "token_count": count,
-            "window_nll": sums["window_nll"].tolist(),
+            "window_nll": sums["window_nll"].reshape(-1).tolist(),  # torchmetrics makes a number of a single window
             "byte_count": size or None,
             "loss": loss,
             "ppl": float(np.exp(loss)),

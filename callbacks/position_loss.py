@@ -40,7 +40,7 @@ class PositionLoss(RunMember):
 
     def rows(self) -> pa.Table:
         """One row per position; none for a split that is not recorded."""
-        sums = {k: v.numpy() for k, v in self._sums.compute().items()} if self._sums else {}
+        sums = {k: v.reshape(-1).numpy() for k, v in self._sums.compute().items()} if self._sums else {}
         positions = len(sums["count"]) if sums else 0
         columns: dict[str, Any] = {
             "position": range(1, positions + 1),

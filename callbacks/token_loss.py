@@ -83,7 +83,7 @@ class TokenLoss(RunMember):
 
     def rows(self) -> pa.Table:
         """One row per probe; none for other splits."""
-        nll_M = self._losses.compute().numpy() if self._recording else np.empty(0, np.float32)
+        nll_M = self._losses.compute().reshape(-1).numpy() if self._recording else np.empty(0, np.float32)
         count = len(nll_M)
         columns = {"probe": np.arange(count), "nll": nll_M}
         return pa.table([pa.array(columns[f.name], f.type) for f in TOKENS.measured], schema=TOKENS.measured)

@@ -1,16 +1,20 @@
 """Files that are either whole or absent: written under a temporary name, flushed to the disk, renamed.
 
-A temporary file or folder is named ``.<name>.<process>.part`` and lies beside what it becomes. One whose process has
-ended was left by a kill; whoever writes the same name again, or opens the same run again, removes it.
+A temporary file or folder is named ``.<name>.@<host>.<process>.part`` and lies beside what it becomes. One whose process
+has ended was left by a kill; whoever writes the same name again, or opens the same run again, removes it. On a folder that
+several machines share, a machine knows its own processes alone: what another one left is removed after a day.
 """
 
 import errno
+import hashlib
 import json
 import os
 import re
 import shutil
+import socket
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from glob import escape
 from itertools import count
 from pathlib import Path
@@ -18,8 +22,12 @@ from typing import Any
 
 from trajlab.errors import UserError
 
-PART = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)\.part")
+PART = re.compile(r"\.(?P<name>.+?)(?:\.@(?P<host>[0-9a-f]{8}))?\.(?P<process>\d+)\.part")
 """The names of temporary files and folders; nothing else is ever taken for one."""
+
+_HOST = hashlib.blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
+_ABANDONED_SECONDS = 24 * 3600.0
+"""Age of what another machine was writing, by the files' own times: no part of a run takes so long to write."""
 
 _writing: set[Path] = set()
 """Temporary files of this process that are being written: after a restart another process may have got its number."""
@@ -56,7 +64,7 @@ def publish_json(path: Path, content: Any) -> None:
 
 def temporary_name(path: Path) -> Path:
     """Where this process writes what becomes ``path``."""
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
+    return path.with_name(f".{path.name}.@{_HOST}.{os.getpid()}.part")
 
 
 def scratch_folder(path: Path) -> Path:
@@ -66,12 +74,35 @@ def scratch_folder(path: Path) -> Path:
     return folder
 
 
+def taken_over(path: Path) -> Path:
+    """`scratch_folder`, with what a killed process had in its own: a download goes on, and isn't begun anew."""
+    folder = scratch_folder(path)
+    for left in path.parent.glob(f".{escape(path.name)}.*.part"):
+        if _left_over(left) and not folder.exists():
+            with suppress(FileNotFoundError):  # another process was quicker
+                os.replace(left, folder)
+    return folder
+
+
 def remove_leftovers(folder: Path, name: str = "*", *, below: bool = False) -> None:
     """Remove what killed processes left of a name (a pattern) in a folder, or in all folders below it too."""
     pattern = f".{name}.*.part"
     for left in list(folder.rglob(pattern) if below else folder.glob(pattern)):
-        if (match := PART.fullmatch(left.name)) and left not in _writing and not _alive(int(match["process"])):
+        if _left_over(left):
             _remove(left)
+
+
+def _left_over(path: Path) -> bool:
+    """Whether this is a temporary file or folder whose process has ended."""
+    match = PART.fullmatch(path.name)
+    if match is None or path in _writing:
+        return False
+    if match["host"] in (None, _HOST):
+        return not _alive(int(match["process"]))
+    try:
+        return time.time() - path.stat().st_mtime > _ABANDONED_SECONDS
+    except FileNotFoundError:
+        return False
 
 
 def remove_folder(folder: Path) -> None:
@@ -112,25 +143,39 @@ def writable(path: Path) -> Iterator[None]:
     except UserError:
         raise
     except Exception as e:
-        if _disk_full(e, path):
+        number = _error_number(e)
+        if _disk_full(e, number, path):
             raise UserError(
                 f"{path} can't be written: the disk is full; free some space, or name another place. What was written "
                 "before is whole, and the same command goes on from there"
             ) from e
-        if isinstance(e, OSError) and e.errno in _REFUSED:
-            raise UserError(f"{path} can't be written ({e.strerror}); name a place that can be, or change it") from e
+        if number in _REFUSED:
+            raise UserError(
+                f"{path} can't be written ({os.strerror(number)}); name a place that can be, or change it"
+            ) from e
         raise
 
 
-_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EIO)
+_REFUSED = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EFBIG,
+    errno.EIO,
+)  # fmt: skip
 _NEARLY_NOTHING = 1 << 16
 """Bytes: a disk with less free was full for whoever just failed to write to it."""
 
 
-def _disk_full(error: Exception, path: Path) -> bool:
+def _error_number(error: Exception) -> int | None:
+    """The operating system's number of an error; libraries in Rust give it in words alone."""
     if isinstance(error, OSError) and error.errno is not None:
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if "No space left" in str(error) or "os error 28" in str(error):
+        return error.errno
+    told = re.search(r"\(os error ([0-9]+)\)", str(error))
+    return int(told[1]) if told else None
+
+
+def _disk_full(error: Exception, number: int | None, path: Path) -> bool:
+    if number is not None:
+        return number in (errno.ENOSPC, errno.EDQUOT)
+    if "No space left" in str(error):
         return True
     place = next((p for p in path.absolute().parents if p.is_dir()), None)
     return isinstance(error, RuntimeError) and place is not None and shutil.disk_usage(place).free < _NEARLY_NOTHING

@@ -84,6 +84,11 @@ def take_back() -> None:
             signal.signal(number, _signals.note)
 
 
+def received() -> int:
+    """The number of the newest signal; 0 where none has come."""
+    return _signals.received or 0
+
+
 def asked() -> bool:
     """Whether a signal has been received."""
     return _signals.received is not None

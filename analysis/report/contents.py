@@ -12,6 +12,7 @@ from trajlab.analysis.load import Runs
 from trajlab.analysis.plugins import SECTIONS, plugged_in
 from trajlab.analysis.report.section import Section
 from trajlab.analysis.report.sections import (
+    audit,
     averaging,
     claims,
     curves,
@@ -24,6 +25,7 @@ from trajlab.analysis.report.sections import (
     series,
     stability,
     task_curves,
+    task_items,
     temporal,
     token_trends,
 )
@@ -37,10 +39,12 @@ CONTENTS: tuple[Callable[[Runs], Section | None], ...] = (
     forecasts.section,
     registered_forecasts.section,
     position_weighting.section,
+    audit.section,
     series.section,
     token_trends.section,
     sequences.section,
     task_curves.section,
+    task_items.section,
     averaging.section,
     claims.section,
 )

@@ -156,7 +156,8 @@ class TrainerConfig:
     strategy: str = one_of(STRATEGIES)
     precision: str = one_of(PRECISIONS)
     threads: int | None = at_least(1)
-    """CPU threads; None: all cores. Another number may change the last bits of the sums."""
+    """CPU threads; None: as many as the run had, or as cores are free now (`trajlab.cores.free_cores`). Another number
+    may change the last bits of the sums, and hinders no run from being resumed."""
     micro_batch_windows: int | None = at_least(1)
     """Windows in one forward and backward pass; None: all of a step."""
     evaluation_batch_windows: int = at_least(1)

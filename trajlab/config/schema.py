@@ -99,10 +99,10 @@ class TrainConfig:
                 f"tokenizer.vocab_size={self.tokenizer.vocab_size} is larger than model.vocab_size={entries}; "
                 "make them equal"
             )
-        if self.data.windows_per_step % self.trainer.devices:
+        if self.data.windows_per_step < self.trainer.devices:
             yield (
-                f"data.windows_per_step={self.data.windows_per_step} must be a multiple of "
-                f"trainer.devices={self.trainer.devices}"
+                f"data.windows_per_step={self.data.windows_per_step} must be at least trainer.devices="
+                f"{self.trainer.devices}: each process needs a window of every step"
             )
 
 
@@ -154,6 +154,8 @@ class EvaluationConfig:
     """Tokens from one window to the next; None: the context. A token counts once in any case."""
     separator: str = "eos"
     """Of layout stream, what stands between documents: eos, bos, none, or a text; what stood there in training."""
+    begin_windows: bool = False
+    """Put the begin-of-text token in the first place of every window, in the middle of a text too."""
 
     def problems(self) -> Iterator[str]:
         """What no key can see by itself."""
@@ -176,6 +178,8 @@ class BenchmarkConfig:
     """Questions of each task; None: all."""
     include_path: str | None = None
     """lm_eval: a folder with tasks of one's own."""
+    items: bool = True
+    """Store every question's answer too (table `task_items`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,6 +201,10 @@ class EvaluateConfig:
     """What study the evaluation is a part of; None: of none."""
     skip_broken: bool = False
     """Go on without a checkpoint that can't be brought or opened; manifest and report name it."""
+    worker: int = 0
+    """Number of the process; of no effect but that a sweep over it starts several side by side."""
+    lease_seconds: float = at_least(1, 120.0)
+    """How long a process on another machine may be silent until its checkpoint is taken over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,6 +224,14 @@ class AuditConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CompactConfig:
+    """``task=compact``."""
+
+    runs: str
+    """A run, an experiment's folder, or any folder above."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class MixtureConfig:
     """``task=mixture``."""
 
@@ -232,6 +248,8 @@ class MixtureConfig:
     lambdas: list[list[float]]
     """Pairs of λ_small and λ_large."""
     seed: int
+    overwrite: bool = False
+    """Replace other sequences that a former command drew into the same file."""
 
     def problems(self) -> Iterator[str]:
         """What no key can see by itself."""

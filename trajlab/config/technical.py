@@ -14,6 +14,9 @@ TECHNICAL_KEYS = (
     "logger",
     "study",
     "callbacks.progress",
+    "trainer.threads",
+    "trainer.devices",
+    "trainer.strategy",
     "data.cache_dir",
     "data.hub_timeout",
     "model.series.cache",
@@ -21,7 +24,10 @@ TECHNICAL_KEYS = (
     "model.series.steps",
     "model.tokenizer",  # the ids that it makes are compared instead (data.fingerprint)
     "benchmark.tasks",
+    "benchmark.items",
     "skip_broken",
+    "worker",
+    "lease_seconds",
 )
 """A run may be resumed, or taken for finished, under other values of these keys and of all keys below them."""
 
@@ -29,6 +35,7 @@ FORMERLY: Mapping[str, object] = {
     "data.sample_seed": None,  # the first documents of the corpus
     "data.window_offset": "fixed",
     "evaluation.separator": "eos",
+    "evaluation.begin_windows": False,
     "loss.position_weighting": "none",
     "trainer.on_nonfinite": "stop",
     "loss.position_factor": 0.5,  # without effect while the weighting is none

@@ -6,23 +6,21 @@ word is a path. A new kind of corpus is a class with `Corpus`' members, from any
 node: ``data.source={_target_: my_package.MyCorpus, …}``.
 """
 
-import fcntl
 import hashlib
-import json
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from trajlab.config.build import build
+from trajlab.data.kept_lines import appending, whole_lines
 from trajlab.data.storygrammar.stories import StoryGrammar
 from trajlab.data.text_files import (
     READERS,
     by_numbers,
-    read_jsonl,
     read_saved_dataset,
     readable,
     refuse_incomplete,
@@ -33,6 +31,8 @@ from trajlab.errors import UserError
 SPLITS = ("train", "validation")
 SHUFFLE_BUFFER = 10_000
 """Documents of a stream that are drawn from at random: some ten megabytes of stories."""
+ANSWER_SECONDS = 5.0
+"""How long the hub gets to answer."""
 
 
 @runtime_checkable
@@ -203,20 +203,26 @@ class HubCorpus:
         return (text for text in self._rows(split) if text.strip())
 
     def _rows(self, split: str) -> Iterator[str]:
-        kept = self._kept(split)
-        if self.offline:
-            yield from read_jsonl(kept, "text") if kept.exists() else self._stream(split)
+        if self._whole:
+            yield from self._stream(split)
             return
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with kept.open("a+", encoding="utf8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # a second process waits, then reads what the first has fetched
-            file.seek(0)
-            lines = 0
-            for line in file:
+        lines = 0
+        for text in whole_lines(self._kept(split)):
+            lines += 1
+            yield text
+        # what is kept ends where a former run had enough, or was killed
+        if not self.offline or _hub_revision(self.repo, self.keep, ANSWER_SECONDS)[0]:
+            yield from replace(self, offline=False)._fetched(split, lines)
+
+    def _fetched(self, split: str, lines: int) -> Iterator[str]:
+        """What follows so many texts; a second process waits, then reads what the first has fetched."""
+        kept = self._kept(split)
+        with appending(kept) as keep:
+            for text in islice(whole_lines(kept), lines, None):
                 lines += 1
-                yield json.loads(line)["text"]
+                yield text
             for text in islice(self._stream(split), lines, None):
-                file.write(json.dumps({"text": text}) + "\n")
+                keep(text)
                 yield text
 
     def _stream(self, split: str) -> Iterator[str]:
@@ -242,7 +248,7 @@ def resolve(
     cache_dir: Path,
     *,
     validation_fraction: float = 0.05,
-    timeout: float = 5.0,
+    timeout: float = ANSWER_SECONDS,
     sample_seed: int | None = None,
 ) -> Corpus:
     """The corpus that ``source`` names, its own order kept. Raises UserError where it can't be had."""

@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 import lightning as L
 import numpy as np
 
-from trajlab.evaluation.engine import EvaluationEngine
+from trajlab.evaluation.engine import RAW, EvaluationEngine
 from trajlab.evaluation.intervals import Marks
 from trajlab.protocols import Interval, TrainingModule
 from trajlab.store.run_store import RunStore
@@ -40,10 +40,17 @@ class Latest:
     forecast: FinalLoss | None = None
     saved_step: int | None = None
     """The optimizer step that the newest checkpoint was written after; None: none by this process."""
+    signal: int | None = None
+    """The signal that asks the run to stop after the present step; all processes that train it have the same."""
 
     def metrics(self) -> dict[str, float]:
-        """Losses as ``split/variant/loss`` and the state of training: what loggers are given."""
-        return {f"{split}/{variant}/loss": loss for (split, variant), loss in self.losses.items()} | self.training
+        """Losses as ``split/loss`` and ``split/variant/loss``, the interval's training as ``interval/…``: for loggers."""
+        losses = {f"{split}/{_prefix(variant)}loss": loss for (split, variant), loss in self.losses.items()}
+        return losses | {f"interval/{name}": value for name, value in self.training.items()}
+
+
+def _prefix(variant: str) -> str:
+    return "" if variant == RAW else f"{variant}/"
 
 
 def _single_pass(step: int) -> tuple[float, int]:

@@ -1,11 +1,10 @@
 """BIG-bench multiple choice from ``task.json`` files, by the likelihood of each option.
 
 `load_task` reads a file, `MultipleChoice` is the measure that a series runs at every checkpoint (table `tasks`). The
-shots are drawn once a task **(ours)**, so that what all questions begin with is computed once and its keys and values
-are shared; questions with their options are batched behind it. Shapes: R rows (question × option), T tokens.
+shots are drawn once per task **(ours)**, so that what all questions begin with is computed once
+(`trajlab.measures.row_likelihoods`); questions with their options are batched behind it.
 """
 
-import copy
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,13 +14,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
-from torch import Tensor
 
 from trajlab.data.documents import EvaluationText, tokenize
 from trajlab.errors import UserError
 from trajlab.evaluation.checkpoint_model import CheckpointModel
-from trajlab.evaluation.nll import logit_losses
+from trajlab.measures.items import Item, LastAnswers, question_digest
+from trajlab.measures.row_likelihoods import Row, common_prefix, row_likelihoods
 from trajlab.rng import seed_of
 from trajlab.store.tables import TASKS
 
@@ -33,6 +31,29 @@ class Example:
     input: str
     options: tuple[str, ...]
     scores: tuple[float, ...]
+    number: int = 0
+    """Its place in the file."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question with what a checkpoint thinks of each option."""
+
+    example: Example
+    sums: np.ndarray
+    """Log-likelihood of each option, nats."""
+    counts: np.ndarray
+    """Its tokens."""
+
+    @property
+    def chosen(self) -> int:
+        """The option with the highest log-likelihood per token."""
+        return int(np.argmax(self.sums / self.counts))
+
+    @property
+    def gold(self) -> int:
+        """The option that is worth most."""
+        return int(np.argmax(self.example.scores))
 
 
 @dataclass(frozen=True)
@@ -69,8 +90,8 @@ def load_task(path: Path) -> Task:
     try:
         spec = _json(path)
         examples = tuple(
-            Example(str(e["input"]), tuple(e["target_scores"]), tuple(map(float, e["target_scores"].values())))
-            for e in spec["examples"]
+            Example(str(e["input"]), tuple(e["target_scores"]), tuple(map(float, e["target_scores"].values())), number)
+            for number, e in enumerate(spec["examples"])
         )
     except (KeyError, TypeError, AttributeError) as e:
         raise UserError(
@@ -136,6 +157,7 @@ class MultipleChoice:
     ) -> None:
         self.tasks, self.shots, self.limit, self.seed, self.batch = list(tasks), shots, limit, seed, batch
         self._tasks: list[Task] = []
+        self._last: LastAnswers[list[tuple[Task, list[Answer]]]] = LastAnswers()
 
     def prepare(self, text: EvaluationText, tokenizer: Any) -> None:
         """Read the tasks. Raises UserError for a pattern that no file fits and for a task with too few examples."""
@@ -148,31 +170,56 @@ class MultipleChoice:
 
     def rows(self, model: CheckpointModel) -> pa.Table:
         """Three rows per task."""
-        rows = [row for task in self._tasks for row in self._measure(task, model)]
+        answered = self._last.of(model, self._ask)
+        rows = [row for task, answers in answered for row in _means(task.name, answers, self.shots)]
         return pa.Table.from_pylist(rows, schema=TASKS.rows)
 
-    def _measure(self, task: Task, model: CheckpointModel) -> Iterator[dict[str, Any]]:
-        shots, asked = split_shots(task, self.shots, self.seed, self.limit)
-        likelihoods = option_likelihoods(model, task, shots, asked, self.batch)
-        values: dict[str, list[float]] = {
-            "multiple_choice_grade": [],
-            "unnormalised_grade": [],
-            "correct_log_likelihood": [],
+    def items(self, model: CheckpointModel) -> list[Item]:
+        """One per question."""
+        return [_item(task, answer) for task, answers in self._last.of(model, self._ask) for answer in answers]
+
+    def _ask(self, model: CheckpointModel) -> list[tuple[Task, list[Answer]]]:
+        found = []
+        for task in self._tasks:
+            shots, asked = split_shots(task, self.shots, self.seed, self.limit)
+            likelihoods = option_likelihoods(model, task, shots, asked, self.batch)
+            found.append((task, [Answer(e, *both) for e, both in zip(asked, likelihoods, strict=True)]))
+        return found
+
+
+def _means(task: str, answers: Sequence[Answer], shots: int) -> Iterator[dict[str, Any]]:
+    """Rows of table `tasks`."""
+    values = {
+        "multiple_choice_grade": [a.example.scores[a.chosen] for a in answers],
+        "unnormalised_grade": [a.example.scores[int(np.argmax(a.sums))] for a in answers],
+        "correct_log_likelihood": [float((a.sums / a.counts)[a.gold]) for a in answers],
+    }
+    for metric, v in values.items():
+        stderr = float(np.std(v, ddof=1) / len(v) ** 0.5) if len(v) > 1 else None
+        yield {
+            "task": task,
+            "metric": metric,
+            "value": float(np.mean(v)),
+            "stderr": stderr,
+            "n": len(v),
+            "shots": shots,
         }
-        for example, (sums, counts) in zip(asked, likelihoods, strict=True):
-            values["multiple_choice_grade"].append(example.scores[int(np.argmax(sums / counts))])
-            values["unnormalised_grade"].append(example.scores[int(np.argmax(sums))])
-            values["correct_log_likelihood"].append(float((sums / counts)[int(np.argmax(example.scores))]))
-        for metric, v in values.items():
-            stderr = float(np.std(v, ddof=1) / len(v) ** 0.5) if len(v) > 1 else None
-            yield {
-                "task": task.name,
-                "metric": metric,
-                "value": float(np.mean(v)),
-                "stderr": stderr,
-                "n": len(v),
-                "shots": self.shots,
-            }
+
+
+def _item(task: Task, answer: Answer) -> Item:
+    example = answer.example
+    return Item(
+        task.name,
+        example.number,
+        question_digest(task.question(example), *example.options),
+        answer.gold,
+        float(answer.sums[answer.gold]),
+        example.scores[answer.chosen],
+        float(np.mean(example.scores)),
+        tuple(answer.sums.tolist()),
+        tuple(int(n) for n in answer.counts),
+        tuple(len(option.encode()) for option in example.options),
+    )
 
 
 def split_shots(task: Task, shots: int, seed: int, limit: int | None) -> tuple[list[Example], list[Example]]:
@@ -202,20 +249,6 @@ def option_likelihoods(
     return list(zip(np.split(sums, ends), np.split(counts, ends), strict=True))
 
 
-@dataclass(frozen=True)
-class Row:
-    """A question with one of its options, as ids."""
-
-    ids: tuple[int, ...]
-    start: int
-    """Where the option begins; at least 1."""
-
-    def cut(self, longest: int) -> "Row":
-        """The last ``longest`` ids."""
-        over = max(len(self.ids) - longest, 0)
-        return Row(self.ids[over:], max(self.start - over, 1))
-
-
 def _encoded(tokenizer: Any, task: Task, shots: Sequence[Example], asked: Sequence[Example]) -> list[Row]:
     context = task.context(shots)
     rows = []
@@ -224,75 +257,6 @@ def _encoded(tokenizer: Any, task: Task, shots: Sequence[Example], asked: Sequen
         alone = tokenize(tokenizer, question).ids_N
         for option in example.options:
             whole = tokenize(tokenizer, question + option).ids_N
-            start = _common_prefix([alone, whole])
+            start = common_prefix([alone, whole])
             rows.append(Row(tuple(whole.tolist()), max(min(start, len(whole) - 1), 1)))
     return rows
-
-
-def _common_prefix(sequences: Sequence[Sequence[int] | np.ndarray]) -> int:
-    """Ids that all of them begin with."""
-    shortest = min(map(len, sequences))
-    first = np.asarray(sequences[0])[:shortest]
-    differing = [np.flatnonzero(np.asarray(s)[:shortest] != first) for s in sequences[1:]]
-    return min((int(d[0]) for d in differing if len(d)), default=shortest)
-
-
-@torch.no_grad()
-def row_likelihoods(model: CheckpointModel, rows: Sequence[Row], batch: int = 16) -> tuple[np.ndarray, np.ndarray]:
-    """Log-likelihood of each row's option, and its tokens. What all rows begin with goes through the model once."""
-    model.refuse_ids(max(max(r.ids) for r in rows))
-    device = next(model.lm.parameters()).device
-    shared, cache = _shared_prefix(model, rows, device)
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
-    sums, counts = np.zeros(len(rows)), np.zeros(len(rows))
-    for first in range(0, len(order), batch):
-        some = order[first : first + batch]
-        logp_RT, mask_RT = _suffix_logp(model, [rows[i] for i in some], shared, cache, device)
-        sums[some] = (logp_RT * mask_RT).sum(1).numpy()
-        counts[some] = mask_RT.sum(1).numpy()
-    return sums, counts
-
-
-def _shared_prefix(model: CheckpointModel, rows: Sequence[Row], device: torch.device) -> tuple[int, Any]:
-    """How many ids all rows begin with, and the model's cache of them; 0 and None where it can't be repeated.
-
-    Recurrent models keep a state instead of keys and values, others have a cache of their own make. So it is tried: the
-    shortest row behind the cache has to give what the whole row gives.
-    """
-    shared = min(_common_prefix([r.ids for r in rows]), min(r.start for r in rows) - 1)
-    if not shared:
-        return 0, None
-    prefix_1P = torch.tensor([rows[0].ids[:shared]], device=device)
-    trial = [min(rows, key=lambda r: len(r.ids))] * 2  # two, so that repeating is tried
-    try:
-        cache = model.hf(input_ids=prefix_1P, use_cache=True).past_key_values
-        behind, mask = _suffix_logp(model, trial, shared, cache, device)
-    except (AttributeError, TypeError, ValueError, KeyError, IndexError, RuntimeError):
-        return 0, None
-    whole, whole_mask = _suffix_logp(model, trial, 0, None, device)
-    close = torch.allclose(behind[mask], whole[whole_mask], rtol=0, atol=CACHE_ATOL.get(model.hf.dtype, 0.5))
-    return (shared, cache) if close else (0, None)
-
-
-CACHE_ATOL = {torch.float32: 1e-3, torch.float64: 1e-6}
-"""Nats per token between the two ways; half precision rounds them apart by more."""
-
-
-def _suffix_logp(
-    model: CheckpointModel, rows: Sequence[Row], shared: int, cache: Any, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Log-probability (float64) of each id after the shared prefix's next one, and which of them are the option's."""
-    T = max(len(r.ids) for r in rows) - shared - 1
-    ids_RS = torch.zeros(len(rows), T + 1, dtype=torch.int64)
-    mask_RT = torch.zeros(len(rows), T, dtype=torch.bool)
-    for number, row in enumerate(rows):
-        ids_RS[number, : len(row.ids) - shared] = torch.tensor(row.ids[shared:])
-        mask_RT[number, row.start - shared - 1 : len(row.ids) - shared - 1] = True
-    options: dict[str, Any] = {"use_cache": False}
-    if cache is not None:
-        own = copy.deepcopy(cache)  # the pass appends to it
-        own.batch_repeat_interleave(len(rows))
-        seen = torch.ones(len(rows), shared + T, dtype=torch.int64, device=device)
-        options = {"use_cache": True, "past_key_values": own, "attention_mask": seen}
-    logits_RTV = model.hf(input_ids=ids_RS[:, :-1].to(device), **options).logits
-    return -logit_losses(logits_RTV, ids_RS[:, 1:]).double().cpu(), mask_RT

@@ -11,12 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from trajlab.checkpoints.sources import Checkpoint
 from trajlab.config.schema import BIGBENCH_SHOTS
 from trajlab.config.technical import MOVED
 from trajlab.errors import UserError
+from trajlab.protocols import Interval
+from trajlab.store import layout
 from trajlab.store.renumber import renumber
-from trajlab.store.run_store import RunStore
+from trajlab.store.run_store import RunStore, read_part
 from trajlab.store.tables import CHECKPOINTS, MEASURED, TASKS
 
 GROWING = ("measures", "data.validation")
@@ -27,6 +32,25 @@ def done_rows(store: RunStore) -> list[dict[str, Any]]:
     """Interval, step, revision and weights_hash of each checkpoint that is done."""
     rows = store.read(CHECKPOINTS.name, ["interval", "step", "revision", "weights_hash"])
     return rows.to_pylist() if rows else []
+
+
+def earlier_with(digest: str, interval: int, rows: Iterable[Mapping[str, Any]]) -> str | None:
+    """The revision of the first checkpoint before an interval that has weights of this hash."""
+    same = [(r["interval"], r["revision"]) for r in rows if r["weights_hash"] == digest and r["interval"] < interval]
+    return min(same)[1] if same else None
+
+
+def settle_duplicates(store: RunStore) -> None:
+    """Table `checkpoints` names each duplicate's first checkpoint, in whatever order they were measured."""
+    done = done_rows(store)
+    for part in layout.parts(store.folder, CHECKPOINTS.name):
+        rows = pq.read_table(part)
+        [row] = rows.to_pylist()
+        first = earlier_with(row["weights_hash"], row["interval"], done)
+        if row["same_weights_as"] != first:
+            place = rows.column_names.index("same_weights_as")
+            rows = rows.set_column(place, "same_weights_as", pa.array([first], pa.string()))
+            store.write(CHECKPOINTS.name, Interval(row["interval"], row["tokens"], row["tokens"], row["step"]), rows)
 
 
 def part_suffix(measure: str) -> str:
@@ -66,13 +90,43 @@ class Progress:
         """A measure is done."""
         self._done.setdefault(checkpoint.index, set()).add(measure)
 
-    def placed(self, checkpoints: Sequence[Checkpoint], *, only_at_the_end: bool) -> list[Checkpoint]:
+    def reread(self, checkpoint: Checkpoint) -> None:
+        """Look again what of a checkpoint is done: another process may have been at it."""
+        index = checkpoint.index
+        described, measured = layout.part_path(self.store.folder, CHECKPOINTS.name, index), f"part-{index:05d}.*.parquet"
+        parts = [p for p in layout.parts(self.store.folder, MEASURED.name, measured) if layout.part_interval(p) == index]
+        done = {m for p in parts for m in read_part(p, ["measure"])["measure"].to_pylist()}
+        self._done[index] = done or self._done.get(index, set())
+        if described.exists():
+            [row] = read_part(described, ["interval", "step", "revision", "weights_hash"]).to_pylist()
+            self.described[index] = row
+            self._done[index] = done or self._by_configuration(index)
+
+    def lacking(self, checkpoints: Sequence[Checkpoint], wanted: Sequence[str]) -> bool:
+        """Whether anything of the listed checkpoints is to be done, whatever numbers they get."""
+        found = numbered(checkpoints, self._revisions)
+        return any(self.todo(replace(c, index=found[c.step, c.revision]), wanted) for c in checkpoints)
+
+    def moved(self, checkpoints: Sequence[Checkpoint], planned: Mapping[tuple[int, str], int]) -> dict[int, int]:
+        """The stored and the ``planned`` intervals that get another number, with it."""
+        known = {**planned, **self._revisions}
+        found = numbered(checkpoints, known)
+        return {old: new for key, old in known.items() if (new := found[key]) != old}
+
+    def placed(
+        self,
+        checkpoints: Sequence[Checkpoint],
+        *,
+        only_at_the_end: bool,
+        planned: Mapping[tuple[int, str], int] | None = None,
+    ) -> list[Checkpoint]:
         """The listed checkpoints with the intervals that they have, or get, in the store.
 
-        Raises UserError where ``only_at_the_end`` (an average goes over the series) and the listing changed before its end.
+        ``planned`` are those that other processes are at. Raises UserError where ``only_at_the_end`` (an average goes over
+        the series) and the listing changed before its end.
         """
-        found = numbered(checkpoints, self._revisions)
-        moved = {old: new for key, old in self._revisions.items() if (new := found[key]) != old}
+        planned = planned or {}
+        found, moved = numbered(checkpoints, {**planned, **self._revisions}), self.moved(checkpoints, planned)
         placed = [replace(c, index=found[c.step, c.revision]) for c in checkpoints]
         if only_at_the_end and (moved or placed != list(checkpoints)):
             raise UserError(

@@ -7,7 +7,7 @@ make them from validation documents, `mixture_sequences` draws them from pâ€² âˆ
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from torch import Tensor
 from trajlab.data.documents import EvaluationText, TokenizedText, tokenize
 from trajlab.errors import UserError
 from trajlab.evaluation.checkpoint_model import CheckpointModel
-from trajlab.files import publish
 from trajlab.rng import seed_of, torch_generator
 from trajlab.store.tables import SEQUENCES
 
@@ -231,14 +230,27 @@ def mixture_sequences(
     return found
 
 
-def write_mixture(path: Path, sequences: Sequence[ScoredSequence], tokenizer: Any) -> None:
+def mixture_text(sequences: Sequence[ScoredSequence], tokenizer: Any) -> str:
     """JSON lines: each sequence with its ids and, for people, its text."""
-    lines = [json.dumps(asdict(s) | {"text": tokenizer.decode(list(s.ids))}) for s in sequences]
-    publish(path, lambda p: p.write_text("\n".join(lines) + "\n"))
+    return "".join(json.dumps(asdict(s) | {"text": tokenizer.decode(list(s.ids))}) + "\n" for s in sequences)
+
+
+def is_mixture(path: Path) -> bool:
+    """Whether a file's first line is one of `mixture_text`'s."""
+    try:
+        with path.open("rb") as file:
+            row = json.loads(file.readline(MOST_OF_A_LINE))
+    except (OSError, ValueError):
+        return False
+    return isinstance(row, dict) and {f.name for f in fields(ScoredSequence)} | {"text"} == set(row)
+
+
+MOST_OF_A_LINE = 10_000_000
+"""Bytes that are read of a file that may be anything."""
 
 
 def read_mixture(path: Path, tokenizer: Any) -> Iterator[ScoredSequence]:
-    """What `write_mixture` wrote. Raises UserError where the file is absent or its ids belong to another tokenizer."""
+    """What `mixture_text` made. Raises UserError where the file is absent or its ids belong to another tokenizer."""
     for row in _json_lines(path):
         text = row.pop("text")
         if tokenizer.decode(row["ids"]) != text:

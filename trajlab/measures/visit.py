@@ -7,8 +7,8 @@ what it is.
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,7 +23,9 @@ from trajlab.evaluation.checkpoint_model import CheckpointModel
 from trajlab.evaluation.context import RunContext
 from trajlab.evaluation.engine import RAW, EvaluationEngine
 from trajlab.evaluation.members import Members
-from trajlab.measures.progress import Progress, part_suffix
+from trajlab.evaluation.separator_cost import SeparatorCost
+from trajlab.measures.progress import Progress, done_rows, earlier_with, part_suffix
+from trajlab.measures.scoring_progress import ScoringProgress
 from trajlab.store.run_store import RunStore
 from trajlab.store.tables import CHECKPOINTS, MEASURED
 from trajlab.terminal import say
@@ -59,17 +61,15 @@ class CheckpointVisit:
     measures: Mapping[str, CheckpointMeasure]
     """By the names that table `measured` knows them by."""
     averages: SeriesAverages
-    hashes: dict[str, str] = field(default_factory=dict)
-    """Revision by hash of its weights."""
-
-    def __post_init__(self) -> None:
-        for row in self.progress.described.values():
-            self.hashes.setdefault(row["weights_hash"], row["revision"])
+    confirm: Callable[[Checkpoint], None] = lambda checkpoint: None
+    """Asked before rows are stored. Raises LostLease where another process has taken the checkpoint over."""
+    _warned: bool = False
 
     def visit(self, checkpoint: Checkpoint, folder: Path, place: str | None) -> None:
         """Load a checkpoint, feed it to the averages and, unless ``place`` is None, measure what it lacks.
 
-        Raises UserError, before anything is stored, where the checkpoint can't be opened.
+        Raises UserError, before anything is stored, where the checkpoint can't be opened, and LostLease where another
+        process has taken it over.
         """
         started = time.perf_counter()
         digest = weights_hash(folder)
@@ -102,46 +102,63 @@ class CheckpointVisit:
         for together in [missing] if new and missing else [[m] for m in missing]:
             started = time.perf_counter()
             own = {s: splits[s] for s in splits if f"{LOSSES}{s}" in together}
-            engine = EvaluationEngine(own, self.context.engine.batch_windows)
-            tables = engine.evaluate(checkpoint.interval, model.lm, self.members.consumers, [self.averages])
+            between = {s: getattr(w, "separator_id", None) for s, w in own.items()}
+            separators = SeparatorCost(between, model.lm.vocab_size)
+            heard = ScoringProgress(f"{self.store.run} | {checkpoint.revision}")
+            engine = EvaluationEngine(own, self.context.engine.batch_windows, heard)
+            consumers = [*self.members.consumers, separators]
+            tables = engine.evaluate(checkpoint.interval, model.lm, consumers, [self.averages])
+            del tables[separators.table]
+            self._warn_once(separators.warnings())
             for table, rows in tables.items():
                 if len(rows) or new:
-                    self.store.write(table, checkpoint.interval, rows, "" if new else part_suffix(together[0]))
+                    self._write(table, checkpoint, rows, "" if new else part_suffix(together[0]))
             for name in together:
                 self._done(checkpoint, name, (time.perf_counter() - started) / len(together))
+
+    def _warn_once(self, warnings: Sequence[str]) -> None:
+        """The first checkpoint says it for the series."""
+        if warnings and not self._warned:
+            self._warned = True
+            for words in dict.fromkeys(warnings):
+                say(f"warning: {words}")
 
     def _measure(self, checkpoint: Checkpoint, name: str, model: CheckpointModel) -> None:
         """Rows of one measure; measures see the raw weights alone."""
         started = time.perf_counter()
         measure = self.measures[name]
-        self.store.write(measure.table, checkpoint.interval, measure.rows(model), part_suffix(name))
+        self._write(measure.table, checkpoint, measure.rows(model), part_suffix(name))
         self._done(checkpoint, name, time.perf_counter() - started)
 
     def _done(self, checkpoint: Checkpoint, name: str, seconds: float) -> None:
         row = {"measure": name, "revision": checkpoint.revision, "seconds": seconds}
         rows = pa.Table.from_pylist([row], schema=MEASURED.rows)
-        self.store.write(MEASURED.name, checkpoint.interval, rows, part_suffix(name))
+        self._write(MEASURED.name, checkpoint, rows, part_suffix(name))
         self.progress.add(checkpoint, name)
 
     def _describe(
         self, checkpoint: Checkpoint, folder: Path, model: CheckpointModel, digest: str, load: float, took: float
     ) -> None:
-        first = self.hashes.setdefault(digest, checkpoint.revision)
+        first = earlier_with(digest, checkpoint.index, done_rows(self.store))
         row = {
             "revision": checkpoint.revision,
             "weights_hash": digest,
-            "same_weights_as": first if first != checkpoint.revision else None,
+            "same_weights_as": first,
             "parameters": sum(p.numel() for p in model.lm.parameters()),
             "weights_bytes": sum(f.stat().st_size for f in weight_files(folder)),
             "seconds_load": load,
             "seconds_eval": took,
         }
-        self.store.write(CHECKPOINTS.name, checkpoint.interval, pa.Table.from_pylist([row], schema=CHECKPOINTS.rows))
-        if row["same_weights_as"]:
+        self._write(CHECKPOINTS.name, checkpoint, pa.Table.from_pylist([row], schema=CHECKPOINTS.rows))
+        if first:
             say(
                 f"warning: {checkpoint.revision} has the very weights of {first} [{digest}]: one of the two is wrong at "
                 "its source"
             )
+
+    def _write(self, table: str, checkpoint: Checkpoint, rows: pa.Table, suffix: str = "") -> None:
+        self.confirm(checkpoint)
+        self.store.write(table, checkpoint.interval, rows, suffix)
 
     def _tell(self, checkpoint: Checkpoint, place: str, seconds: float) -> None:
         losses = {s: loss for (s, variant), loss in self.context.latest.losses.items() if variant == RAW}

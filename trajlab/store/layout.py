@@ -14,6 +14,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 CONFIG = "config.yaml"
 LOCK = ".lock"
+WORKERS = ".workers"
 CHECKPOINT = Path("checkpoints") / "last.ckpt"
 PREVIOUS_CHECKPOINT = CHECKPOINT.with_name("previous.ckpt")
 METRICS = "metrics"
@@ -29,6 +30,8 @@ MANIFEST_KEYS = (
     "status",
     "started",
     "finished",
+    "resumed",
+    "diverged",
     "config",
     "study",
     "model",
@@ -45,6 +48,7 @@ MANIFEST_KEYS = (
     "git_commit",
     "threads",
     "machine",
+    "host",
 )
 """Everything that a manifest may hold; docs/tables.md says what each is."""
 
@@ -60,9 +64,9 @@ def part_path(run: Path, table: str, interval: int, suffix: str = "") -> Path:
 PART = re.compile(r"part-\d{5,}(\..+)?\.parquet")
 
 
-def parts(run: Path, table: str = "*") -> list[Path]:
+def parts(run: Path, table: str = "*", name: str = "part-*.parquet") -> list[Path]:
     """The parts of a table, or of all, in the order of their names; whatever else lies there is nobody's."""
-    return sorted(p for p in (run / METRICS).glob(f"{table}/part-*.parquet") if PART.fullmatch(p.name) and p.is_file())
+    return sorted(p for p in (run / METRICS).glob(f"{table}/{name}") if PART.fullmatch(p.name) and p.is_file())
 
 
 def part_interval(part: Path) -> int:

@@ -26,6 +26,7 @@ from trajlab.protocols import Interval
 from trajlab.store import layout
 from trajlab.store.identity import differing_keys
 from trajlab.store.tables import STORE
+from trajlab.store.workers import Workers
 
 
 class RunStore:
@@ -55,17 +56,23 @@ class RunStore:
     # ---- the life of a run
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keep other processes from writing the run. Raises UserError where one does already."""
+    def lock(self, *, wait: float = 0.0) -> Iterator[None]:
+        """Keep other processes from writing the run. Raises UserError where one does already.
+
+        The processes that evaluate a series side by side take turns: each waits this many seconds, and only they may come
+        while the others are there.
+        """
         with self._locks:
-            self._take_lock()
+            self._take_lock(wait)
+            if not wait and (others := Workers(self.folder).others(certain=True)):
+                raise UserError(f"{self.folder}: {others[0]} evaluates this series; wait for its end, or end it")
             yield
 
-    def _take_lock(self) -> None:
+    def _take_lock(self, wait: float = 0.0) -> None:
         with writable(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
-                self._locks.enter_context(FileLock(self.folder / layout.LOCK, timeout=0))
+                self._locks.enter_context(FileLock(self.folder / layout.LOCK, timeout=wait))
             except Timeout as e:
                 raise UserError(f"{self.folder}: another process is writing this run; wait for it or end it") from e
 
@@ -133,8 +140,9 @@ class RunStore:
         return manifest is not None and (manifest["experiment"], manifest["run"]) == (self.experiment, self.run)
 
     def _content(self) -> list[Path]:
-        """Whatever the folder holds beside the lock."""
-        return sorted(p for p in self.folder.iterdir() if p.name != layout.LOCK) if self.folder.is_dir() else []
+        """Whatever the folder holds beside the lock and what processes say to one another."""
+        ours = (layout.LOCK, layout.WORKERS)
+        return sorted(p for p in self.folder.iterdir() if p.name not in ours) if self.folder.is_dir() else []
 
     def manifest(self) -> dict[str, Any] | None:
         """What is known of the run, or None where there is none. Raises UserError as `read_manifest` does."""

@@ -152,6 +152,23 @@ TASKS = TableFormat(
         }
     ),
 )
+TASK_ITEMS = TableFormat(
+    "task_items",
+    pa.schema(
+        {
+            "task": pa.string(),
+            "item": pa.int64(),
+            "digest": pa.string(),
+            "gold": pa.int64(),
+            "gold_log_likelihood": pa.float64(),
+            "correct": pa.float64(),
+            "chance": pa.float64(),
+            "option_log_likelihoods": pa.list_(pa.float64()),
+            "option_tokens": pa.list_(pa.int64()),
+            "option_bytes": pa.list_(pa.int64()),
+        }
+    ),
+)
 CHECKPOINTS = TableFormat(
     "checkpoints",
     pa.schema(
@@ -198,6 +215,7 @@ TABLES = {
         FORECASTS,
         SEQUENCES,
         TASKS,
+        TASK_ITEMS,
         CHECKPOINTS,
         MEASURED,
         TENSORS,

@@ -15,7 +15,7 @@ from trajlab.checkpoints.audit.fault import Fault
 from trajlab.checkpoints.audit.listing_faults import listing_faults
 from trajlab.checkpoints.audit.tensor_facts import Facts, distance, read_facts
 from trajlab.checkpoints.audit.tensor_faults import Audited, tensor_faults
-from trajlab.checkpoints.sources import Checkpoint, CheckpointSeries, RunSeries, expanded_steps, on_disk, prefetched
+from trajlab.checkpoints.sources import Checkpoint, CheckpointSeries, InOrder, RunSeries, expanded_steps, on_disk, prefetched
 from trajlab.config.parse import Configured, configured
 from trajlab.config.schema import AuditConfig
 from trajlab.errors import UserError
@@ -69,8 +69,8 @@ def _tensors(store: RunStore, series: CheckpointSeries, checkpoints: Sequence[Ch
     """Facts of every checkpoint, stored as table `tensors` as they come."""
     if isinstance(series, RunSeries):
         return _read(store, [(c, series.weights(c)) for c in checkpoints])
-    with closing(prefetched(series, checkpoints)) as coming:
-        return _read(store, coming)
+    with closing(prefetched(series, InOrder(checkpoints))) as coming:
+        return _read(store, ((wanted.checkpoint, folder) for wanted, folder in coming))
 
 
 def _read(store: RunStore, coming: object) -> list[Audited]:

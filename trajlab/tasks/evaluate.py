@@ -5,7 +5,6 @@ is asked for (`trajlab.measures.visit`). A second start does what is missing alo
 grows, takes another task or text, and with ``skip_broken`` goes on without a checkpoint that can't be opened.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
@@ -16,13 +15,14 @@ import torch
 from omegaconf import DictConfig
 
 from trajlab.averaging import Averager
-from trajlab.averaging.over_series import SeriesAverages, needed
+from trajlab.averaging.over_series import SeriesAverages
 from trajlab.checkpoints.sources import Checkpoint, CheckpointSeries, on_disk, prefetched
 from trajlab.config import trial
 from trajlab.config.build import build
 from trajlab.config.groups import TrainerConfig
 from trajlab.config.parse import Configured, configured, refusals
-from trajlab.config.schema import BIGBENCH_SHOTS, CheckpointModelConfig, EvaluateConfig
+from trajlab.config.schema import BIGBENCH_SHOTS, BenchmarkConfig, CheckpointModelConfig, EvaluateConfig
+from trajlab.cores import free_cores
 from trajlab.data.documents import EvaluationText
 from trajlab.errors import UserError
 from trajlab.evaluation.checkpoint_model import CheckpointModel, open_tokenizer
@@ -30,14 +30,19 @@ from trajlab.evaluation.context import RunContext
 from trajlab.evaluation.engine import EvaluationEngine
 from trajlab.evaluation.intervals import Marks
 from trajlab.evaluation.members import build_members, member_problems
-from trajlab.evaluation.series_text import OtherData, SeriesText
+from trajlab.evaluation.series_text import OtherData, SeriesText, context_warnings
+from trajlab.measures.claims import Claims
+from trajlab.measures.items import TaskItems
 from trajlab.measures.lm_eval import HarnessTasks
 from trajlab.measures.multiple_choice import MultipleChoice, task_files
-from trajlab.measures.progress import Progress, comparable, done_rows, groups_by_hash, union
+from trajlab.measures.progress import Progress, comparable, done_rows, groups_by_hash, settle_duplicates, union
 from trajlab.measures.visit import LOSSES, CheckpointMeasure, CheckpointVisit, fitting_model
-from trajlab.store.manifest import manifest_entries, now
+from trajlab.store.compaction import expand
+from trajlab.store.lease import LostLease
+from trajlab.store.manifest import manifest_entries, now, siblings
 from trajlab.store.renumber import finish_renumbering
 from trajlab.store.run_store import RunStore
+from trajlab.store.workers import Workers
 from trajlab.tasks.audit import cheap_faults
 from trajlab.terminal import say
 
@@ -45,15 +50,13 @@ DEVICES = {"cpu": "cpu", "gpu": "cuda", "cuda": "cuda", "mps": "mps"}
 
 
 def evaluate(config: DictConfig) -> None:
-    """Measure what the checkpoints of a series lack."""
+    """Measure what the checkpoints of a series lack, beside whatever other processes do the same."""
     asked = configured(config, EvaluateConfig, _problems(config))
     checked = asked.checked
     store = RunStore.below(checked.runs_dir, checked.name, checked.model.name, None)
-    with store.lock(), on_disk(str(store.folder)):
-        finish_renumbering(store.folder)
-        stored = {} if checked.overwrite else (store.manifest() or {}).get("config") or {}
-        status = store.begin(comparable(asked.plain, stored), overwrite=checked.overwrite)
-        _evaluate(asked, store, status == "finished")
+    workers = Workers(store.folder, checked.lease_seconds)
+    with on_disk(str(store.folder)), workers.joined():
+        _evaluate(asked, store, workers)
 
 
 def _problems(config: DictConfig) -> Callable[[EvaluateConfig], list[str]]:
@@ -77,48 +80,127 @@ def _problems(config: DictConfig) -> Callable[[EvaluateConfig], list[str]]:
     return check
 
 
-def _evaluate(asked: Configured[EvaluateConfig], store: RunStore, finished: bool) -> None:
+def _evaluate(asked: Configured[EvaluateConfig], store: RunStore, workers: Workers) -> None:
     checked = asked.checked
-    threads = checked.trainer.threads or os.cpu_count() or 1
+    threads = checked.trainer.threads or free_cores()
     torch.set_num_threads(threads)
     series: CheckpointSeries = asked.build("model.series")
     averagers = list(asked.build_all("averaging").values())
     measures = _measures(asked)
-    progress = Progress(store)
-    checkpoints = progress.placed(series.checkpoints(), only_at_the_end=bool(averagers and progress.described))
     names = [*(f"{LOSSES}{split}" for split in checked.data.validation), *measures]
+    with workers.turn(store):
+        progress, checkpoints, status = _join(asked, store, workers, series, names, bool(averagers))
     todo = {c.index for c in checkpoints if progress.todo(c, names)}
-    if finished and not todo:
+    if status == "finished" and not todo:
         say(f"{store.folder}: finished already, skipped (overwrite=true evaluates it again)")
-        return
-    done = {c.index for c in checkpoints} - todo
+        with workers.turn(store):
+            return workers.leave()
     say(f"{store.folder}: {len(checkpoints)} checkpoints of {series.name}, {len(todo)} to evaluate")
-    _warn_of_faults(series)
+    if todo:
+        _warn_of_faults(series)
     text = EvaluationText.of(checked.data, checked.evaluation.documents)
     if text.warning:
         say(f"warning: {text.warning}")
-    broken: list[dict[str, Any]] = []
+    begin = partial(_begin, asked, store, workers, progress, threads, text, checkpoints, averagers, measures)
+    claims = Claims(workers, checkpoints, todo, partial(_is_done, progress, names), averagers)
+    _visit_all(series, checkpoints, claims, workers, begin, averagers, skip_broken=checked.skip_broken)
+    with workers.turn(store):
+        _finish(store, workers, series)
+        workers.leave()
+
+
+def _join(
+    asked: Configured[EvaluateConfig],
+    store: RunStore,
+    workers: Workers,
+    series: CheckpointSeries,
+    names: Sequence[str],
+    averaged: bool,
+) -> tuple[Progress, list[Checkpoint], str]:
+    """Become one of those at work: what is stored, the checkpoints by their numbers there, and the run's state."""
+    checked = asked.checked
+    if checked.overwrite and (others := workers.others(certain=True)):
+        raise UserError(
+            f"{store.folder}: {others[0]} evaluates this series; wait for its end before overwrite=true, or leave overwrite "
+            "out to work beside it"
+        )
+    finish_renumbering(store.folder)
+    stored = {} if checked.overwrite else (store.manifest() or {}).get("config") or {}
+    status = store.begin(comparable(asked.plain, stored), overwrite=checked.overwrite)
+    progress, listed = Progress(store), series.checkpoints()
+    if progress.lacking(listed, names):
+        expand(store.folder)
+    alone = not workers.others()
+    if not alone and progress.moved(listed, workers.plan().numbers):
+        if others := workers.others(certain=True):
+            raise UserError(
+                f"{store.folder}: {others[0]} evaluates this series, and some of these checkpoints lie between its own; "
+                "start this again after its end"
+            )
+        alone = True
+    planned = {} if alone else workers.plan().numbers
+    only_at_the_end = averaged and bool(progress.described)
+    checkpoints = progress.placed(listed, only_at_the_end=only_at_the_end, planned=planned)
+    workers.enter()
+    workers.agree({(c.step, c.revision): c.index for c in checkpoints}, names, alone=alone)
+    return progress, checkpoints, status
+
+
+def _is_done(progress: Progress, names: Sequence[str], checkpoint: Checkpoint) -> bool:
+    progress.reread(checkpoint)
+    return not progress.todo(checkpoint, names)
+
+
+def _visit_all(
+    series: CheckpointSeries,
+    checkpoints: Sequence[Checkpoint],
+    claims: Claims,
+    workers: Workers,
+    begin: Callable[[Path], CheckpointVisit],
+    averagers: Sequence[Averager],
+    *,
+    skip_broken: bool,
+) -> None:
+    """Measure one checkpoint after the other, as long as there is one that nobody has."""
+    skip = partial(_left_out, workers, claims) if skip_broken else None
     job: CheckpointVisit | None = None
-    skip = partial(_left_out, broken) if checked.skip_broken else None
-    with closing(prefetched(series, needed(checkpoints, done, averagers), skip)) as coming:
-        for checkpoint, folder in coming:
-            place = f"{checkpoints.index(checkpoint) + 1} of {len(checkpoints)}" if checkpoint.index in todo else None
+    with closing(prefetched(series, claims, skip)) as coming:
+        for wanted, folder in coming:
+            checkpoint = wanted.checkpoint
+            place = f"{checkpoints.index(checkpoint) + 1} of {len(checkpoints)}" if wanted.measured else None
             try:
-                if job is None:
-                    job = _begin(asked, store, progress, threads, text, checkpoints, averagers, measures, folder)
+                job = job or begin(folder)
+                if wanted.afresh:
+                    job.averages = SeriesAverages(averagers, checkpoints)
                 job.visit(checkpoint, folder, place)
+            except LostLease as e:
+                say(f"warning: {checkpoint.revision} is left to another process: {e}")
+                claims.ended(checkpoint, left=True)
+                continue
             except UserError as e:
                 if skip is None or isinstance(e, OtherData):
                     raise
                 skip(checkpoint, e)
-    if job is None:
-        raise UserError(f"{store.folder}: no checkpoint could be opened; the last one: {broken[-1]['why']}")
+            if wanted.measured:
+                claims.ended(checkpoint)
+
+
+def _finish(store: RunStore, workers: Workers, series: CheckpointSeries) -> None:
+    """Declare the series finished where all that it was asked for is done, by whomever; else the others will."""
+    progress, plan, broken = Progress(store), workers.plan(), workers.broken()
+    if not progress.described:
+        why = f"; the last one: {broken[-1]['why']}" if broken else ""
+        raise UserError(f"{store.folder}: no checkpoint could be opened{why}")
+    left_out = {(b["step"], b["revision"]) for b in broken}
+    placed = [Checkpoint(i, step, 0, r) for (step, r), i in plan.numbers.items() if (step, r) not in left_out]
+    missing = [c for c in placed if progress.todo(c, plan.measures)]
+    if missing and (others := workers.others(certain=True)):
+        say(f"{store.folder}: {len(missing)} checkpoints are left to {', '.join(others)}")
+        return
+    settle_duplicates(store)
+    duplicates = groups_by_hash(done_rows(store))
     store.update_manifest(
-        status="finished",
-        finished=now(),
-        series=series.name,
-        duplicates=groups_by_hash(done_rows(store)),
-        broken=broken,
+        status="finished", finished=now(), series=series.name, duplicates=duplicates, broken=broken
     )
 
 
@@ -132,15 +214,17 @@ def _warn_of_faults(series: CheckpointSeries) -> None:
         say(f"warning: {fault} [task=audit looks closer]")
 
 
-def _left_out(broken: list[dict[str, Any]], checkpoint: Checkpoint, error: UserError) -> None:
+def _left_out(workers: Workers, claims: Claims, checkpoint: Checkpoint, error: UserError) -> None:
     """Go on without a checkpoint; the manifest and the report name it."""
     say(f"warning: {checkpoint.revision} is left out (skip_broken): {error}")
-    broken.append({"revision": checkpoint.revision, "step": checkpoint.step, "why": str(error)})
+    workers.note_broken(checkpoint.step, checkpoint.revision, str(error))
+    claims.ended(checkpoint)
 
 
 def _begin(
     asked: Configured[EvaluateConfig],
     store: RunStore,
+    workers: Workers,
     progress: Progress,
     threads: int,
     text: EvaluationText,
@@ -155,6 +239,8 @@ def _begin(
     tokenizer = open_tokenizer(checked.model.tokenizer or folder, remote_code=remote)
     model = _open(checked.model, checked.trainer, tokenizer, folder)
     data = SeriesText.of(text, checked.evaluation, tokenizer, model.context(checked.evaluation.context))
+    for words in context_warnings(data.context, siblings(store)):
+        say(f"warning: {words}")
     context = RunContext(
         store,
         Marks([c.tokens for c in checkpoints], 1),
@@ -165,13 +251,15 @@ def _begin(
     members = build_members(asked.config.callbacks, context)
     for measure in measures.values():
         measure.prepare(text, tokenizer)
-    _write_manifest(asked, store, data, model, threads, averagers)
+    with workers.turn(store):
+        _write_manifest(asked, store, data, model, threads, averagers, beside=bool(workers.others()))
     same_ids = partial(data.cut_alike, tokenizer, named=checked.model.tokenizer is not None, remote_code=remote)
     longest = max(w.context for w in data.splits.values())
     largest = max(w.largest_id for w in data.splits.values())
     open_model = fitting_model(partial(_open, checked.model, checked.trainer, tokenizer), same_ids, longest, largest)
     averages = SeriesAverages(averagers, checkpoints)
-    return CheckpointVisit(store, progress, open_model, context, members, measures, averages)
+    confirm: Callable[[Checkpoint], None] = lambda c: workers.confirm(c.step, c.revision)
+    return CheckpointVisit(store, progress, open_model, context, members, measures, averages, confirm)
 
 
 def _write_manifest(
@@ -181,30 +269,39 @@ def _write_manifest(
     model: CheckpointModel,
     threads: int,
     averagers: Sequence[Averager],
+    *,
+    beside: bool,
 ) -> None:
-    """What is known of the series; of one that grows, what was asked before and what is asked now."""
+    """What is known of the series; of one that grows, what was asked before and what is asked now.
+
+    Another process may have written it since this one looked; where it was asked for something else, UserError is raised.
+    """
     stored = store.manifest() or {}
+    store.status(comparable(asked.plain, stored.get("config") or {}))
     entries = manifest_entries(union(asked.plain, stored.get("config", {})), data, model.lm, threads)
     entries["data"] = data.joined_facts(entries["data"], stored.get("data"), str(store.folder))
     entries["averagers"] = [a.facts(None) for a in averagers]
-    store.update_manifest(**entries, status="running", started=now())
+    started = stored.get("started") if beside else None
+    store.update_manifest(**entries, status="running", started=started or now())
     store.write_config(asked.yaml)
 
 
 def _measures(asked: Configured[EvaluateConfig]) -> dict[str, CheckpointMeasure]:
-    """What is measured beside token losses, by the names of table `measured`: each task by itself."""
+    """What is measured beside token losses, by the names of table `measured`: each task, and its questions, by itself."""
     found: dict[str, CheckpointMeasure] = {f"measure:{n}": m for n, m in asked.build_all("measures").items()}
-    benchmark = asked.checked.benchmark
-    if benchmark.tasks and benchmark.backend == "bigbench":
-        shots = BIGBENCH_SHOTS if benchmark.shots is None else benchmark.shots
-        for name, path in task_files(benchmark.tasks).items():
-            found[f"task:{name}"] = MultipleChoice([path], shots=shots, limit=benchmark.limit)
-    elif benchmark.tasks:
-        for task in benchmark.tasks:
-            found[f"task:{task}"] = HarnessTasks(
-                [task], benchmark.shots, benchmark.limit, include=benchmark.include_path
-            )
+    benchmarks = _benchmarks(asked.checked.benchmark)
+    found |= {f"task:{name}": benchmark for name, benchmark in benchmarks.items()}
+    if asked.checked.benchmark.items:
+        found |= {f"items:{name}": TaskItems(benchmark) for name, benchmark in benchmarks.items()}
     return found
+
+
+def _benchmarks(asked: BenchmarkConfig) -> dict[str, MultipleChoice | HarnessTasks]:
+    if asked.tasks and asked.backend == "bigbench":
+        shots = BIGBENCH_SHOTS if asked.shots is None else asked.shots
+        files = task_files(asked.tasks).items()
+        return {name: MultipleChoice([path], shots=shots, limit=asked.limit) for name, path in files}
+    return {t: HarnessTasks([t], asked.shots, asked.limit, include=asked.include_path) for t in asked.tasks}
 
 
 def _open(model: CheckpointModelConfig, trainer: TrainerConfig, tokenizer: Any, folder: Path) -> CheckpointModel:

@@ -13,8 +13,7 @@ class EvaluationDriver(RunCallback):
     """Evaluates at initialisation and at every due token mark, and hands the tables to the store.
 
     The trainer adds it to every run: it is no choice of the configuration, so that leaving a consumer out stops that
-    consumer's table and nothing else. It keeps no state: what is due is a function of the step. The loggers get the
-    newest numbers that consumers left in `RunContext.latest`.
+    consumer's table and nothing else. It keeps no state: what is due is a function of the step.
     """
 
     def __init__(self, members: Members) -> None:
@@ -39,9 +38,6 @@ class EvaluationDriver(RunCallback):
             self._members.averagers,
             precision=trainer.precision_plugin.forward_context,
         )
-        if metrics := self.run.latest.metrics():
-            for logger in trainer.loggers:
-                logger.log_metrics({**metrics, "tokens": interval.tokens}, step=interval.step)
         if trainer.is_global_zero:
             for table, rows in tables.items():
                 self.run.store.write(table, interval, rows)

@@ -5,12 +5,14 @@ so that hooks, checkpoints and token counts always fall between steps. Shapes: B
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from math import isfinite
 from typing import Any, cast
 
 import lightning as L
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.strategies import ParallelStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -103,7 +105,7 @@ class LanguageModel(L.LightningModule):
         factor = self._schedule((self.global_step + 1) * self.tokens_per_step)
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
-        self.train_loss, self.grad_norm = float(loss), norm
+        self.train_loss, self.grad_norm = float(self.trainer.strategy.reduce(loss, reduce_op="mean")), norm
         scaler = self._scaler()
         self.update_left_out = not isfinite(self.train_loss) or not (scaler or isfinite(norm))
         if self.update_left_out and scaler is None:
@@ -128,16 +130,34 @@ class LanguageModel(L.LightningModule):
         return float(nn.utils.clip_grad_norm_(self.model.parameters(), limit)) / scale
 
     def _backward(self, tokens_BS: Tensor) -> Tensor:
-        """Gradients of the mean loss over the batch, summed over micro-batches; the loss."""
+        """Gradients of the mean loss over the batch, summed over micro-batches; the loss.
+
+        With several processes gradients and losses are averaged over them, once, with the last micro-batch. What a
+        process has counts by its windows, so that an odd one may lie anywhere.
+        """
         total = torch.zeros((), device=tokens_BS.device)
-        for part_BS in tokens_BS.split(self.micro_batch_windows or len(tokens_BS)):
-            hidden_BTD = self._body(part_BS[:, :-1])
-            share = len(part_BS) / len(tokens_BS)
-            weights_BT = self._position_weights(part_BS)
-            loss = mean_loss(hidden_BTD, cast(CausalLM, self.model).head_weight, part_BS[:, 1:], weights_BT) * share
-            self.manual_backward(loss)
+        parts = tokens_BS.split(self.micro_batch_windows or len(tokens_BS))
+        windows = self._windows_per_process(tokens_BS)
+        for i, part_BS in enumerate(parts):
+            with nullcontext() if i == len(parts) - 1 else self._not_yet_averaged():
+                hidden_BTD = self._body(part_BS[:, :-1])
+                share = len(part_BS) / windows
+                weights_BT = self._position_weights(part_BS)
+                loss = mean_loss(hidden_BTD, cast(CausalLM, self.model).head_weight, part_BS[:, 1:], weights_BT) * share
+                self.manual_backward(loss)
             total += loss.detach()
         return total
+
+    def _windows_per_process(self, tokens_BS: Tensor) -> float:
+        """Windows of one optimizer step that each process has on average."""
+        if self.trainer.world_size == 1:
+            return len(tokens_BS)
+        return self.tokens_per_step / (tokens_BS.shape[1] - 1) / self.trainer.world_size
+
+    def _not_yet_averaged(self) -> AbstractContextManager[None]:
+        """Gradients stay this process' own within."""
+        strategy = self.trainer.strategy
+        return strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else nullcontext()
 
     def _position_weights(self, tokens_BS: Tensor) -> Tensor | None:
         if self.position_weights_T is None:

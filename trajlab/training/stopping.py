@@ -7,6 +7,20 @@ import lightning as L
 from trajlab import interruption
 from trajlab.evaluation.context import RunCallback, training_module
 from trajlab.terminal import say
+from trajlab.training.team import highest
+
+
+class AgreeOnSignal(RunCallback):
+    """After each step: whether a signal has come, to this process or to another that trains the run.
+
+    A signal reaches one process alone, or each at another moment; what they do about it must happen at the same step.
+    """
+
+    order = 99  # before the checkpoint, which is written then
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Agree."""
+        self.run.latest.signal = highest(interruption.received()) or None
 
 
 class StopOnSignal(RunCallback):
@@ -19,8 +33,9 @@ class StopOnSignal(RunCallback):
         interruption.take_back()
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """Raise Interrupted where a signal has been received."""
-        interruption.stop_if_asked()
+        """Raise Interrupted where a signal has come."""
+        if self.run.latest.signal is not None:
+            raise interruption.Interrupted(self.run.latest.signal)
 
 
 class Diverged(Exception):

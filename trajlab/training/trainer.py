@@ -5,10 +5,11 @@ import warnings
 
 import lightning as L
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from trajlab.config.build import build
+from trajlab.config.build import build, build_all
 from trajlab.config.schema import TrainConfig
+from trajlab.config.technical import TECHNICAL_KEYS
 from trajlab.data.prepare import PreparedData
 from trajlab.errors import UserError
 from trajlab.evaluation.context import RunContext
@@ -17,8 +18,11 @@ from trajlab.evaluation.members import build_members
 from trajlab.rng import seed_of
 from trajlab.training.evaluation_driver import EvaluationDriver
 from trajlab.training.language_model import LanguageModel
+from trajlab.training.loggers import RunLogger
+from trajlab.training.metric_log import MetricLog
 from trajlab.training.position_weights import position_weights
-from trajlab.training.stopping import StopOnDivergence, StopOnSignal
+from trajlab.training.stopping import AgreeOnSignal, StopOnDivergence, StopOnSignal
+from trajlab.training.team import Team
 
 
 def build_module(config: DictConfig, checked: TrainConfig, data: PreparedData) -> LanguageModel:
@@ -45,26 +49,34 @@ def build_module(config: DictConfig, checked: TrainConfig, data: PreparedData) -
     )
 
 
-def build_trainer(config: DictConfig, checked: TrainConfig, schedule: TokenSchedule, context: RunContext) -> L.Trainer:
+def build_trainer(
+    config: DictConfig, checked: TrainConfig, schedule: TokenSchedule, context: RunContext, team: Team
+) -> L.Trainer:
     """Lightning's trainer with the run's members bound, evaluation among them, in the order that they ask for."""
     members = build_members(config.callbacks, context)
-    own = [EvaluationDriver(members), StopOnSignal(), StopOnDivergence(checked.trainer.on_nonfinite)]
+    own = [
+        EvaluationDriver(members),
+        MetricLog(hyperparameters(config, context)),
+        AgreeOnSignal(),
+        StopOnSignal(),
+        StopOnDivergence(checked.trainer.on_nonfinite),
+    ]
     drivers: list[L.Callback] = [member.bind(context) for member in own]
     # what offers other weights is up to date before they are evaluated, where nobody asks for another order
     ready, others = ([h for h in members.hooks if (h in members.averagers) is offers] for offers in (True, False))
     callbacks = sorted([*ready, *drivers, *others], key=lambda c: getattr(c, "order", 0))
-    loggers = [build(node, f"logger.{name}") for name, node in config.logger.items() if node]
+    loggers = build_all(config.logger, "logger").values()
+    bound = [logger.bind(context) if isinstance(logger, RunLogger) else logger for logger in loggers]
     _quiet_lightning()
     t = checked.trainer
     return L.Trainer(
         accelerator=t.accelerator,
-        devices=t.devices,
-        strategy=t.strategy,
+        **team.trainer_arguments(t.accelerator, t.strategy),
         precision=t.precision,  # type: ignore[arg-type]
         max_steps=schedule.final_step,
         max_epochs=-1,
         callbacks=callbacks,
-        logger=loggers or False,
+        logger=bound or False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -74,6 +86,15 @@ def build_trainer(config: DictConfig, checked: TrainConfig, schedule: TokenSched
     )
 
 
+def hyperparameters(config: DictConfig, context: RunContext) -> dict[str, object]:
+    """The resolved configuration without its technical groups, with the run's name: what a logger files a run under."""
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    told = {str(k): v for k, v in plain.items() if k not in (*TECHNICAL_KEYS, "task", "hydra")}
+    return {"experiment": context.store.experiment, "run": context.store.run, **told}
+
+
 def _quiet_lightning() -> None:
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for part in ("pytorch", "fabric"):
+        logging.getLogger(f"lightning.{part}").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning")

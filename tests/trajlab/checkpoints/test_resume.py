@@ -1,5 +1,6 @@
 """A run resumes from a checkpoint that is whole and runs no code, from the one before where the last is damaged."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -97,6 +98,7 @@ def test_an_undamaged_one_is_resumed_from_without_a_warning(
     said = capfd.readouterr().err
     assert "resumes at 1,600 tokens" in said
     assert "warning" not in said
+    assert [r["tokens"] for r in json.loads((cut / "manifest.json").read_text())["resumed"]] == [1600]
     assert_same_weights(next(runs[0].glob("*/seed=0")), cut)
 
 

@@ -1,6 +1,7 @@
 """Series list, bring and give back their checkpoints; what can go wrong on the way is said clearly."""
 
 import errno
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 from huggingface_hub import errors
 
 from tests.series_material import write_checkpoint, write_series
-from trajlab.checkpoints.sources import Checkpoint, FolderSeries, HubSeries, expanded_steps, prefetched
+from trajlab.checkpoints.sources import Checkpoint, FolderSeries, HubSeries, InOrder, expanded_steps, prefetched
 from trajlab.errors import UserError
 
 
@@ -24,6 +25,20 @@ def test_steps_as_lists_and_spans() -> None:
     for wrong, said in (([5, 3], "increase"), (["x"], "is no step"), ([], "increase"), ([1, 1], "increase")):
         with pytest.raises(UserError, match=said):
             expanded_steps(wrong)
+
+
+def test_names_with_two_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    branches = ["main", "step1000-tokens4B", "step0-tokens0B", "step2000-tokens9B", "step3000-unsharded"]
+    refs = SimpleNamespace(branches=[SimpleNamespace(name=n) for n in branches], tags=[])
+    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_refs", lambda self, repo: refs)
+    found = HubSeries("org/m", "step{step}-tokens*", 4_000_000).checkpoints()
+    assert [(c.step, c.revision) for c in found] == [
+        (0, "step0-tokens0B"), (1000, "step1000-tokens4B"), (2000, "step2000-tokens9B")
+    ]  # fmt: skip
+    chosen = HubSeries("org/m", "step{step}-tokens*", 4_000_000, steps=[1000]).checkpoints()
+    assert [c.revision for c in chosen] == ["step1000-tokens4B"], "the rest of the name is looked up"
+    with pytest.raises(UserError, match=r"no \* beside it"):
+        HubSeries("org/m", "step{step}*")
 
 
 # ---- folders
@@ -116,11 +131,33 @@ def test_evicting_keeps_two_on_the_disk_at_most(hub: SimpleNamespace, tmp_path: 
     hub.revisions = [f"step{i}" for i in range(6)]
     series = HubSeries("org/m", cache="evict", cache_dir=str(tmp_path / "cache"))
     most = 0
-    for _, folder in prefetched(series, series.checkpoints()):
+    for _, folder in prefetched(series, InOrder(series.checkpoints())):
         assert (folder / "model.safetensors").is_file()
         most = max(most, len(list((tmp_path / "cache").rglob("model.safetensors"))))
     assert most <= 2
     assert not list((tmp_path / "cache").rglob("model.safetensors"))
+
+
+def test_two_evaluations_of_a_repository_leave_each_other_s_checkpoints(hub: SimpleNamespace, tmp_path: Path) -> None:
+    series = HubSeries("org/m", cache="evict", cache_dir=str(tmp_path))
+    first = series.checkpoints()[0]
+    other = series.fetch(first)
+    theirs = other.with_name(f".{first.revision}.{os.getppid()}.part")  # as of another process, which is alive
+    shutil.copytree(other, theirs)
+    series.release(first)
+    assert not other.exists()
+    assert (theirs / "model.safetensors").is_file()
+
+
+def test_a_download_that_was_killed_is_gone_on_with(hub: SimpleNamespace, tmp_path: Path) -> None:
+    series = HubSeries("org/m", cache="evict", cache_dir=str(tmp_path))
+    first = series.checkpoints()[0]
+    dead = tmp_path / "checkpoints" / "org--m" / f".{first.revision}.{2**22 + 1}.part"
+    dead.mkdir(parents=True)
+    (dead / "half").write_text("the first gigabytes")
+    assert (series.fetch(first) / "half").is_file()
+    series.release(first)
+    assert not list(dead.parent.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -182,7 +219,8 @@ class Recorded:
 
 def test_the_next_one_comes_while_the_present_one_is_used() -> None:
     series = Recorded()
-    for checkpoint, folder in prefetched(series, series.checkpoints()):
+    for wanted, folder in prefetched(series, InOrder(series.checkpoints())):
+        checkpoint = wanted.checkpoint
         assert folder.name == checkpoint.revision
         if checkpoint.index < 3:
             assert series.fetched[checkpoint.index + 1].wait(10)
@@ -197,13 +235,13 @@ def test_a_failure_waits_for_its_turn() -> None:
             raise UserError("gone")
 
     series = Recorded(broken)
-    coming = prefetched(series, series.checkpoints())
-    assert [next(coming)[0].index, next(coming)[0].index] == [0, 1]
+    coming = prefetched(series, InOrder(series.checkpoints()))
+    assert [next(coming)[0].checkpoint.index, next(coming)[0].checkpoint.index] == [0, 1]
     with pytest.raises(UserError, match="gone"):
         next(coming)
 
 
 def test_a_local_series_is_never_removed(tmp_path: Path) -> None:
     series = FolderSeries(f"{write_series(tmp_path, [0, 1])}/step{{step}}", 10, cache="evict")
-    assert len(list(prefetched(series, series.checkpoints()))) == 2
+    assert len(list(prefetched(series, InOrder(series.checkpoints())))) == 2
     assert (tmp_path / "step0" / "model.safetensors").is_file()

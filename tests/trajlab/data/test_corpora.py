@@ -118,3 +118,34 @@ def test_only_what_is_asked_for_is_streamed_and_it_is_kept(tmp_path: Path, monke
     assert list(islice(corpus.documents("train"), 8)) == STORIES[:8]
     monkeypatch.setattr(HubCorpus, "_stream", None)
     assert list(islice(HubCorpus("x/y", "abc", tmp_path).documents("train"), 8)) == STORIES[:8]
+
+
+def served(monkeypatch: pytest.MonkeyPatch, stories: list[str]) -> None:
+    monkeypatch.setattr(HubCorpus, "_stream", lambda self, split: iter(stories))
+
+
+def test_a_fetch_that_was_killed_in_a_line_goes_on_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    served(monkeypatch, STORIES)
+    corpus = HubCorpus("x/y", "abc", tmp_path)
+    assert list(islice(corpus.documents("train"), 5)) == STORIES[:5]
+    kept = tmp_path / "train.jsonl"
+    kept.write_bytes(kept.read_bytes()[:-7])
+    assert list(islice(corpus.documents("train"), 8)) == STORIES[:8]
+    assert [json.loads(line)["text"] for line in kept.read_text().splitlines()] == STORIES[:8]
+
+
+def test_what_is_kept_is_not_the_end_where_the_hub_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    served(monkeypatch, STORIES)
+    list(islice(HubCorpus("x/y", "abc", tmp_path).documents("train"), 3))
+    kept = HubCorpus("x/y", "abc", tmp_path, offline=True)
+    monkeypatch.setattr(corpora, "_hub_revision", lambda *_: (None, "no answer"))
+    assert list(kept.documents("train")) == STORIES[:3]
+    monkeypatch.setattr(corpora, "_hub_revision", lambda *_: ("abc", ""))
+    assert list(islice(kept.documents("train"), 8)) == STORIES[:8]
+
+
+def test_a_cache_that_can_t_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    served(monkeypatch, STORIES)
+    (tmp_path / "cache").write_text("a file where a folder should be")
+    with pytest.raises(UserError, match=r"cache/train\.jsonl can't be written"):
+        next(HubCorpus("x/y", "abc", tmp_path / "cache").documents("train"))

@@ -17,11 +17,11 @@ from trajlab.measures.sequences import (
     generate_mixture,
     mixed,
     mixture_sequences,
+    mixture_text,
     noised,
     nucleus,
     prompts,
     read_mixture,
-    write_mixture,
 )
 from trajlab.models.hf import HFModel
 
@@ -90,7 +90,7 @@ def test_sampling_is_repeatable_and_files_round_trip(tmp_path: Path) -> None:
     assert {(s.level, s.level_large, s.decoding) for s in drawn[0]} == {
         (a, b, d) for a, b in ((1, -1), (0.5, 0.5)) for d in ("greedy", "nucleus")
     }
-    write_mixture(tmp_path / "m.jsonl", drawn[0], TOKENIZER)
+    (tmp_path / "m.jsonl").write_text(mixture_text(drawn[0], TOKENIZER))
     assert list(read_mixture(tmp_path / "m.jsonl", TOKENIZER)) == drawn[0]
     with pytest.raises(UserError, match="no such file; make it with task=mixture"):
         list(read_mixture(tmp_path / "absent", TOKENIZER))
@@ -100,7 +100,7 @@ def test_rows_are_sums_of_a_plain_forward(tmp_path: Path) -> None:
     model = _model(0)
     start = prompts(["The cat sat on the mat.", "A dog ran."], TOKENIZER, 2)
     drawn = mixture_sequences(_model(0), _model(1), start, [[1, 0]], 8)
-    write_mixture(tmp_path / "m.jsonl", drawn, TOKENIZER)
+    (tmp_path / "m.jsonl").write_text(mixture_text(drawn, TOKENIZER))
     measure = SequencePerplexity(levels=[0.5], mixture=str(tmp_path / "m.jsonl"), batch=3)
     measure.prepare(_text("The cat sat on the mat.", "A dog ran.", "x"), TOKENIZER)
     rows = measure.rows(model).to_pylist()

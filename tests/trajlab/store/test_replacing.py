@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,15 @@ def test_leftovers_of_dead_processes_alone_are_removed(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_what_another_machine_is_writing_is_left_for_a_day(tmp_path: Path) -> None:
+    theirs, old = (tmp_path / f".last.ckpt.@0123abcd.{2**22 + i}.part" for i in (1, 2))
+    for path in (theirs, old):
+        path.write_text("half")
+    os.utime(old, (time.time() - 90_000, time.time() - 90_000))
+    files.publish(tmp_path / "last.ckpt", lambda p: p.write_text("whole"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == [theirs.name, "last.ckpt"]
+
+
 def test_a_run_that_begins_again_has_no_leftovers(tmp_path: Path) -> None:
     store = written(store_at(tmp_path))
     left = layout.part_path(store.folder, "intervals", 3).with_name(f".part-00003.parquet.{2**22 + 1}.part")
@@ -188,6 +198,18 @@ def test_a_full_disk_is_one_line_with_a_remedy(tmp_path: Path, error: Exception)
     with pytest.raises(UserError, match=r"file can't be written: the disk is full; free some space.*goes on"):
         files.publish(tmp_path / "file", full)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(27, "File too large"), Exception("File too large (os error 27)"), FileExistsError(17, "File exists")],
+)
+def test_a_quota_and_a_file_in_a_folder_s_place_are_one_line(tmp_path: Path, error: Exception) -> None:
+    def refused(path: Path) -> None:
+        raise error
+
+    with pytest.raises(UserError, match=r"file can't be written \(File .*\); name a place"):
+        files.publish(tmp_path / "file", refused)
 
 
 def test_a_place_that_can_t_be_written_is_one_line(tmp_path: Path) -> None:

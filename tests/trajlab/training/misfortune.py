@@ -13,11 +13,11 @@ from trajlab.evaluation.context import RunCallback
 class SignalAt(RunCallback):
     """Sends this process a signal during a step, where ``step`` is the number of steps done before."""
 
-    def __init__(self, step: int, name: str) -> None:
-        self.step, self.name = step, name
+    def __init__(self, step: int, name: str, rank: int = 0) -> None:
+        self.step, self.name, self.rank = step, name, rank
 
     def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
-        if trainer.global_step == self.step:
+        if (trainer.global_step, trainer.global_rank) == (self.step, self.rank):
             os.kill(os.getpid(), signal.Signals[self.name])
 
 

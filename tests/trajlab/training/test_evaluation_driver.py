@@ -16,12 +16,3 @@ def test_without_interval_telemetry_the_others_still_get_their_losses(micro: Cal
         left, right = (r.table(table).drop(columns="seconds", errors="ignore") for r in (whole, without))
         assert len(left)
         pd.testing.assert_frame_equal(left, right, check_exact=True)
-
-
-def test_the_loggers_get_the_losses_and_the_state_of_training(micro: Callable[..., Path]) -> None:
-    run = micro()
-    [file] = run.glob("logs/*/metrics.csv")
-    logged, stored = pd.read_csv(file), load_runs(run).intervals
-    assert logged["tokens"].tolist() == stored["tokens"].tolist()
-    for name, column in {"valid/raw/loss": "loss", "train_loss": "train_loss", "lr": "lr"}.items():
-        pd.testing.assert_series_equal(logged[name], stored[column], check_names=False)

@@ -11,15 +11,18 @@ from trajlab.checkpoints.sources.folders import FolderSeries
 from trajlab.checkpoints.sources.hub import HubSeries
 from trajlab.checkpoints.sources.pattern import Pattern, expanded_steps
 from trajlab.checkpoints.sources.run import RunSeries
-from trajlab.checkpoints.sources.series import Checkpoint, CheckpointSeries, prefetched
+from trajlab.checkpoints.sources.series import Checkpoint, CheckpointSeries, InOrder, Supply, Wanted, prefetched
 
 __all__ = [
     "Checkpoint",
     "CheckpointSeries",
     "FolderSeries",
     "HubSeries",
+    "InOrder",
     "Pattern",
     "RunSeries",
+    "Supply",
+    "Wanted",
     "expanded_steps",
     "on_disk",
     "prefetched",

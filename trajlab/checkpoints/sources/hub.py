@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from trajlab.checkpoints.sources.pattern import Pattern
 from trajlab.checkpoints.sources.series import Checkpoint
 from trajlab.checkpoints.weights import weight_files
 from trajlab.errors import UserError
+from trajlab.files import remove_folder, scratch_folder, taken_over
 
 WANTED = ("*.json", "*.txt", "*.model", "*.jinja")
 """Files beside the weights: configuration and tokenizer."""
@@ -23,7 +23,8 @@ class HubSeries:
     """Revisions of a repository on the Hugging Face hub, e.g. ``EleutherAI/pythia-160m`` with ``step{step}``.
 
     With ``cache=keep`` checkpoints lie in huggingface_hub's own cache, where other programs find them; with ``evict``
-    each lies below ``cache_dir`` until it is done, unless that cache has it already. Code files are left where they are
+    each lies below ``cache_dir`` until it is done, unless that cache has it already; another evaluation of the same
+    repository has folders of its own. Code files are left where they are
     unless ``remote_code``.
     """
 
@@ -101,15 +102,15 @@ class HubSeries:
     def _download(self, checkpoint: Checkpoint, patterns: list[str]) -> Path:
         from huggingface_hub import snapshot_download
 
-        place = str(self._scratch / checkpoint.revision) if self.cache == "evict" else None
+        place = str(taken_over(self._scratch / checkpoint.revision)) if self.cache == "evict" else None
         return Path(
             snapshot_download(self.repo, revision=checkpoint.revision, allow_patterns=patterns, local_dir=place)
         )
 
     def release(self, checkpoint: Checkpoint) -> None:
-        """Remove it if it lies in the scratch folder."""
+        """Remove it if it lies in the scratch folder, which belongs to this process alone."""
         if self.cache == "evict":
-            shutil.rmtree(self._scratch / checkpoint.revision, ignore_errors=True)
+            remove_folder(scratch_folder(self._scratch / checkpoint.revision))
 
 
 def _mark(file: Any) -> FileMark:

@@ -1,4 +1,4 @@
-"""What a series of checkpoints is: `Checkpoint`, the protocol `CheckpointSeries`, `prefetched`."""
+"""What a series of checkpoints is: `Checkpoint`, the protocol `CheckpointSeries`, `prefetched`, and what supplies it."""
 
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -50,12 +50,43 @@ class CheckpointSeries(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """A checkpoint that is to be brought, and what for."""
+
+    checkpoint: Checkpoint
+    measured: bool = True
+    """False: an average alone is made of it."""
+    afresh: bool = False
+    """Averages begin anew with it: what was taken before isn't what comes before it."""
+
+
+class Supply(Protocol):
+    """Says which checkpoint comes next, at the moment when it is asked."""
+
+    def take(self, *, wait: bool) -> Wanted | None:
+        """The next one; None where there is none now or, with ``wait``, will be none any more."""
+        ...
+
+
+class InOrder:
+    """These checkpoints, one after another."""
+
+    def __init__(self, checkpoints: Sequence[Checkpoint]) -> None:
+        self._left = iter(checkpoints)
+
+    def take(self, *, wait: bool) -> Wanted | None:
+        """The next of them."""
+        found = next(self._left, None)
+        return None if found is None else Wanted(found)
+
+
 def prefetched(
     series: CheckpointSeries,
-    wanted: Sequence[Checkpoint],
+    supply: Supply,
     broken: Callable[[Checkpoint, UserError], object] | None = None,
-) -> Generator[tuple[Checkpoint, Path]]:
-    """Each checkpoint with its folder, the next one being brought meanwhile.
+) -> Generator[tuple[Wanted, Path]]:
+    """Each checkpoint with its folder, the next one being brought meanwhile: two are on the disk at most.
 
     A checkpoint that can't be brought raises when its turn comes, after the earlier ones have been used; where there is
     ``broken``, it is told instead, and the next one follows.
@@ -63,17 +94,20 @@ def prefetched(
     executor = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
     try:
         coming: Future[Path] | None = None
-        for number, checkpoint in enumerate(wanted):
-            present = coming or executor.submit(series.fetch, checkpoint)
-            error = present.exception()
+        present = supply.take(wait=True)
+        while present is not None:
+            future = coming or executor.submit(series.fetch, present.checkpoint)
+            error = future.exception()
             if error is not None and (broken is None or not isinstance(error, UserError)):
                 raise error
-            following = wanted[number + 1] if number + 1 < len(wanted) else None
-            coming = executor.submit(series.fetch, following) if following else None
+            following = supply.take(wait=False)
+            coming = executor.submit(series.fetch, following.checkpoint) if following else None
             if broken is not None and isinstance(error, UserError):
-                broken(checkpoint, error)
+                broken(present.checkpoint, error)
             else:
-                yield checkpoint, present.result()
-            series.release(checkpoint)
+                yield present, future.result()
+            if following is None or following.checkpoint != present.checkpoint:
+                series.release(present.checkpoint)
+            present = following or supply.take(wait=True)
     finally:
         executor.shutdown(wait=True, cancel_futures=True)

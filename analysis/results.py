@@ -1,0 +1,212 @@
+"""A study's stored runs made small enough to be published beside the code, and its page made from nothing else.
+
+A published study is a folder::
+
+    study.toml             what no table holds: question, commands, how it differs from the paper
+    runs/<experiment>/<run>/manifest.json, metrics/<table>/part-….parquet
+    README.md, report.html made by `rebuild` from the two above
+
+`publish` fills ``runs``. Whatever a page says in numbers comes from the tables, so a page can't grow old beside them.
+"""
+
+import json
+import re
+import shutil
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trajlab.analysis.claims import claim_sets, judged, judged_experiments
+from trajlab.analysis.load import Runs, load_runs
+from trajlab.analysis.report import write_report
+from trajlab.analysis.report.tables import markdown
+
+LIMIT_BYTES = 5_000_000
+"""A study's tables together: what a repository carries without harm. Larger ones name the tables to leave out."""
+
+DESCRIPTION, PAGE, REPORT, RUNS = "study.toml", "README.md", "report.html", "runs"
+MARKER = "published.txt"
+"""Beside the runs that `publish` wrote, and may therefore replace."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What ``study.toml`` holds."""
+
+    title: str
+    question: str
+    """One paragraph."""
+    commands: tuple[str, ...]
+    """As typed, from the first to the last."""
+    differs: tuple[str, ...]
+    """How what was run differs from the paper, and why; a sentence or two each."""
+
+    @classmethod
+    def read(cls, path: Path) -> "Description":
+        """Raises ValueError, naming the key, where one is missing or of another type."""
+        try:
+            held = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ValueError(f"{path} is missing; it says what the study asks and how it was run") from None
+        except tomllib.TOMLDecodeError as e:
+            raise ValueError(f"{path} is no TOML: {e}") from None
+        texts = {key: _text(held, key, path) for key in ("title", "question")}
+        lists = {key: _texts(held, key, path) for key in ("commands", "differs")}
+        return cls(**texts, **lists)  # type: ignore[arg-type]
+
+
+def _text(held: dict[str, Any], key: str, path: Path) -> str:
+    if not isinstance(found := held.get(key), str) or not found.strip():
+        raise ValueError(f"{path}: {key} must be a text, not {found!r}")
+    return found.strip()
+
+
+def _texts(held: dict[str, Any], key: str, path: Path) -> tuple[str, ...]:
+    found = held.get(key)
+    if not isinstance(found, list) or not found or not all(isinstance(t, str) for t in found):
+        raise ValueError(f"{path}: {key} must be a list of texts, not {found!r}")
+    return tuple(t.strip() for t in found)
+
+
+def publish(runs: Path, study: Path, *, leave_out: tuple[str, ...] = (), limit_bytes: int = LIMIT_BYTES) -> int:
+    """Copy the manifests and tables of all runs at or below ``runs`` into ``study/runs``; the number of bytes.
+
+    A table becomes one part per run, the rows as they were; paths in manifests keep their last name alone. Weights and logs
+    stay where they are. ``leave_out`` names tables that aren't published. What was published before is replaced at the end.
+    Raises FileNotFoundError where there is no run, ValueError where a run isn't finished, where the tables are larger than
+    ``limit_bytes``, naming the largest, where ``study.toml`` is missing and where ``study/runs`` is somebody else's.
+    """
+    found = sorted(p.parent for p in runs.rglob("manifest.json"))
+    if not found:
+        raise FileNotFoundError(f"there is no run below {runs}")
+    Description.read(study / DESCRIPTION)
+    if (study / RUNS).exists() and not (study / RUNS / MARKER).exists():
+        raise ValueError(f"{study / RUNS} was not made by publish (it holds no {MARKER}); move it away first")
+    with tempfile.TemporaryDirectory(dir=study, prefix=".publishing-") as aside:
+        sizes: dict[str, int] = {}
+        for run in found:
+            for table, size in _publish_run(run, Path(aside), leave_out):
+                sizes[table] = sizes.get(table, 0) + size
+        if (total := sum(sizes.values())) > limit_bytes:
+            by_size = ", ".join(f"{t} {s / 1e6:.1f} MB" for t, s in sorted(sizes.items(), key=lambda x: -x[1]))
+            raise ValueError(
+                f"{study}: {total / 1e6:.1f} MB of tables, over {limit_bytes / 1e6:g} MB: {by_size}; leave some out"
+            )
+        (Path(aside) / MARKER).write_text("Made by publish, which replaces this folder as a whole.\n", encoding="utf-8")
+        shutil.rmtree(study / RUNS, ignore_errors=True)
+        Path(aside).rename(study / RUNS)
+        Path(aside).mkdir()  # for the context manager to remove
+    return total
+
+
+def _publish_run(run: Path, to: Path, leave_out: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+    manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    if manifest.get("status") == "running":
+        raise ValueError(f"{run} isn't finished; a published study holds whole runs")
+    folder = to / str(manifest["experiment"]) / str(manifest["run"])
+    folder.mkdir(parents=True)
+    text = json.dumps(_without_places(manifest), indent=1, ensure_ascii=False)
+    (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
+    for table in sorted(p for p in (run / "metrics").glob("*") if p.is_dir() and p.name not in leave_out):
+        parts = [pq.read_table(p) for p in sorted(table.glob("part-*.parquet"))]
+        if not parts:
+            continue
+        file = folder / "metrics" / table.name / "part-00000.parquet"
+        file.parent.mkdir(parents=True)
+        rows = pa.concat_tables(parts, promote_options="default")
+        pq.write_table(rows, file, compression="zstd", compression_level=19)
+        yield table.name, file.stat().st_size
+
+
+ABSOLUTE = re.compile(r"^(/|~/|[A-Za-z]:[\\/])")
+
+
+def _without_places(value: Any) -> Any:
+    """The same with every absolute path cut to its last name: where something lay on the machine is nobody's business."""
+    if isinstance(value, dict):
+        return {k: _without_places(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_without_places(v) for v in value]
+    return PurePosixPath(value.replace("\\", "/")).name if isinstance(value, str) and ABSOLUTE.match(value) else value
+
+
+def studies(results: Path) -> list[Path]:
+    """The published studies in a folder, or that folder itself where it is one. Raises FileNotFoundError without one."""
+    found = (
+        [results] if (results / DESCRIPTION).exists() else sorted(p.parent for p in results.glob(f"*/{DESCRIPTION}"))
+    )
+    if not found:
+        raise FileNotFoundError(f"there is no {DESCRIPTION} in {results} or a folder in it")
+    return found
+
+
+def rebuild(study: Path) -> Path:
+    """Make README.md and report.html of a published study anew; the path of README.md."""
+    runs = load_runs(study / RUNS)
+    text = page(study, runs)
+    with tempfile.TemporaryDirectory() as aside:
+        report = write_report(runs, aside, Description.read(study / DESCRIPTION).title)
+        shutil.copyfile(report, study / REPORT)
+    (study / PAGE).write_text(text, encoding="utf-8")
+    return study / PAGE
+
+
+def page(study: Path, runs: Runs) -> str:
+    """The text of README.md: question, commands, what was run, claims, differences, cost."""
+    told = Description.read(study / DESCRIPTION)
+    parts = [
+        f"# {told.title}\n\n{told.question}\n\nThe whole report is [report.html]({REPORT}), one file to open in a browser.",
+        "## What was run\n\n```bash\n" + "\n".join(told.commands) + f"\n```\n\n{markdown(_conditions(runs))}",
+        f"{runs.caption[0].upper()}{runs.caption[1:]}. {_cost(runs)}{_resumed(runs)}",
+        *_claims(runs),
+        "## What differs from the paper\n\n" + "\n".join(f"- {d}" for d in told.differs),
+        f"## To rebuild this page\n\n`python -m trajlab.analysis results {study.parent.name}/{study.name}` reads `runs/` and "
+        f'`{DESCRIPTION}` alone. To read the tables: `load_runs("{study.parent.name}/{study.name}/runs")`.',
+    ]
+    return "\n\n".join(p.strip() for p in parts) + "\n"
+
+
+def _conditions(runs: Runs) -> pd.DataFrame:
+    frame = runs.conditions
+    rows = runs.summary
+    sizes = rows.groupby("experiment")[[c for c in ("intervals", "tokens") if c in rows]].max()
+    return frame.merge(sizes.reset_index(), on="experiment", how="left")
+
+
+def _cost(runs: Runs) -> str:
+    """Core hours of training and evaluation, as the rows tell them."""
+    rows = runs.intervals
+    if rows.empty:
+        return ""
+    seconds = [c for c in ("seconds_train", "seconds_eval", "seconds_load") if c in rows]
+    spent = (
+        rows.drop_duplicates(["experiment", "run", "interval"])
+        .groupby(["experiment", "run"])[seconds]
+        .sum()
+        .sum(axis=1)
+    )
+    threads = {(m["experiment"], m["run"]): m.get("threads") or 1 for m in runs.manifests}
+    hours = sum(total * threads[run] for run, total in spent.items()) / 3600
+    return f"It took {hours:.1f} core hours (threads × seconds by the clock, with other work on the machine)."
+
+
+def _resumed(runs: Runs) -> str:
+    times = [len(m.get("resumed") or []) for m in runs.manifests]
+    if not any(times):
+        return ""
+    return f" {sum(t > 0 for t in times)} of {len(times)} runs were interrupted and went on, {sum(times)} times in all."
+
+
+def _claims(runs: Runs) -> Iterator[str]:
+    for name, claims in claim_sets().items():
+        for experiment in judged_experiments(runs, name, claims):
+            table = judged(runs.select(experiment=experiment), name, claims)
+            if not table.empty:
+                yield f"## The published claims: {experiment}\n\n{claims.source}. {claims.reading}\n\n{markdown(table)}"

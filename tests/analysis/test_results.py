@@ -1,0 +1,108 @@
+"""Published studies: tables as they were, pages that say what the tables say."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.analysis.test_load import write_run
+from tests.conftest import MICRO, ROOT, run_here
+from trajlab.analysis.__main__ import main
+from trajlab.analysis.load import load_runs
+from trajlab.analysis.results import PAGE, RUNS, Description, page, publish, studies
+
+TOLD = 'title = "Two seeds"\nquestion = "Does it fall?"\ncommands = ["python -m trajlab name=x"]\ndiffers = ["All of it."]\n'
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    folder = tmp_path / "results" / "two_seeds"
+    folder.mkdir(parents=True)
+    (folder / "study.toml").write_text(TOLD)
+    return folder
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    for run in ("seed=0", "seed=1"):
+        write_run(tmp_path / "stored", "a", run)
+    return tmp_path / "stored"
+
+
+def test_published_tables_are_those_of_the_runs(stored: Path, study: Path) -> None:
+    size = publish(stored, study)
+    assert size == sum(p.stat().st_size for p in (study / RUNS).rglob("*.parquet"))
+    assert len(list((study / RUNS).rglob("*.parquet"))) == 2  # one per run, of two parts each
+    pd.testing.assert_frame_equal(load_runs(study / RUNS).intervals, load_runs(stored).intervals)
+
+
+def test_what_lay_where_is_not_published(stored: Path, study: Path) -> None:
+    path = stored / "a" / "seed=0" / "manifest.json"
+    here = {"runs_dir": "/home/someone/runs", "data": {"source": "~/texts/mine", "stride": 4}, "model": ["a/b"]}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"config": here}))
+    publish(stored, study)
+    told = json.loads((study / RUNS / "a" / "seed=0" / "manifest.json").read_text())
+    assert told["config"] == {"runs_dir": "runs", "data": {"source": "mine", "stride": 4}, "model": ["a/b"]}
+
+
+def test_published_again_the_former_tables_are_replaced(stored: Path, study: Path) -> None:
+    publish(stored, study)
+    write_run(stored, "a", "seed=2")
+    publish(stored, study)
+    assert len(load_runs(study / RUNS).manifests) == 3
+    assert sorted(p.name for p in study.iterdir()) == ["runs", "study.toml"]
+
+
+def test_runs_that_publish_did_not_write_are_never_replaced(stored: Path, study: Path) -> None:
+    write_run(study / RUNS, "mine", "seed=0")
+    with pytest.raises(ValueError, match="was not made by publish"):
+        publish(stored, study)
+    assert len(load_runs(study / RUNS).manifests) == 1
+
+
+def test_an_unfinished_run_and_too_large_a_table_are_refused(stored: Path, study: Path) -> None:
+    publish(stored, study)
+    with pytest.raises(ValueError, match=r"intervals .* MB; leave some out"):
+        publish(stored, study, limit_bytes=100)
+    write_run(stored, "a", "seed=2", status="running")
+    with pytest.raises(ValueError, match="seed=2 isn't finished"):
+        publish(stored, study)
+    assert len(load_runs(study / RUNS).manifests) == 2  # what was there before
+    assert publish(stored / "a" / "seed=0", study, leave_out=("intervals",)) == 0
+
+
+@pytest.mark.parametrize("key", ["title", "question", "commands", "differs"])
+def test_a_description_without_a_key_is_refused_by_its_name(key: str, study: Path) -> None:
+    lines = [line for line in TOLD.splitlines() if not line.startswith(key)]
+    (study / "study.toml").write_text("\n".join(lines))
+    with pytest.raises(ValueError, match=f"study.toml: {key} must be"):
+        Description.read(study / "study.toml")
+
+
+def test_pages_are_made_from_the_command_line(tmp_path: Path, study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_here(*MICRO, f"runs_dir={tmp_path / 'runs'}")
+    main(["publish", str(tmp_path / "runs"), str(study)])
+    main(["results", str(study.parent)])
+    assert str(study / PAGE) in capsys.readouterr().out
+    text = (study / PAGE).read_text()
+    assert "# Two seeds" in text
+    assert "## The published claims: tinystories_budget_small" in text
+    assert "core hours" in text
+    assert "<html" in (study / "report.html").read_text()
+
+
+PUBLISHED = studies(ROOT / "results")
+
+
+@pytest.mark.parametrize("study", PUBLISHED, ids=[p.name for p in PUBLISHED])
+def test_every_number_of_a_published_page_is_in_its_tables(study: Path) -> None:
+    assert (study / PAGE).read_text() == page(study, load_runs(study / RUNS))
+
+
+@pytest.mark.parametrize("study", PUBLISHED, ids=[p.name for p in PUBLISHED])
+def test_published_studies_stay_small_and_speak_of_no_machine(study: Path) -> None:
+    assert sum(p.stat().st_size for p in study.rglob("*.parquet")) < 5_000_000
+    for manifest in (study / RUNS).rglob("manifest.json"):
+        assert '"/' not in manifest.read_text()
+        assert json.loads(manifest.read_text())["status"] == "finished"
