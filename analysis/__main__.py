@@ -1,6 +1,7 @@
 """``python -m analysis``: reports over stored runs. ``python -m analysis --help`` lists the commands."""
 
 import argparse
+import os
 import shlex
 import sys
 import warnings
@@ -24,7 +25,12 @@ def main(arguments: list[str] | None = None, program: str = "python -m analysis"
     options.as_typed = f"{program} {shlex.join(typed)}"
     try:
         options.do(options)
-    except (FileNotFoundError, ValueError) as e:
+    except OSError as e:
+        where = (
+            f"{os.fsdecode(e.filename)}: {e.strerror}; make it readable, writable or roomier" if e.filename else f"{e}"
+        )
+        sys.exit(f"analysis: {where}")
+    except ValueError as e:
         sys.exit(f"analysis: {e}")
 
 
@@ -93,14 +99,19 @@ def _add_calibrate(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     )
     parser.add_argument("--seeds", type=int, default=6, help="seeds, the subjects (6)")
     parser.add_argument("--intervals", type=int, default=21, help="intervals (21)")
-    parser.add_argument(
-        "--replicates", type=int, help="simulated data sets per cell (2000; --verdicts: by what one costs)"
-    )
+    parser.add_argument("--replicates", type=int, help="simulated data sets per cell (2000; --verdicts: 1000)")
     parser.add_argument("--effects", type=float, nargs="*", default=[0.25, 0.5, 1.0], help="sizes; none: errors only")
     parser.add_argument("--alpha", type=float, default=0.05, help="level (0.05)")
     parser.add_argument("--seed", type=int, default=0, help="of the simulation (0)")
-    parser.add_argument("--verdicts", action="store_true", help="every verdict on a published claim instead")
+    parser.add_argument("--verdicts", action="store_true", help="every verdict and interval of a report instead")
     parser.add_argument("--kinds", nargs="*", help="with --verdicts: these kinds alone")
+    parser.add_argument("--jobs", type=int, default=1, help="with --verdicts: processes (1)")
+    parser.add_argument(
+        "--publish",
+        type=Path,
+        metavar="PAGE",
+        help="with --verdicts: store the rates beside the claims and in this page",
+    )
     parser.add_argument("--out", type=Path, default=Path("reports/calibration"), help="where to write")
     parser.set_defaults(do=_calibrate)
 
@@ -108,12 +119,14 @@ def _add_calibrate(commands: "argparse._SubParsersAction[argparse.ArgumentParser
 def _calibrate_verdicts(options: argparse.Namespace) -> None:
     from trajlab.analysis.claims.calibration import calibrate_verdicts
 
-    table = calibrate_verdicts(options.replicates, options.kinds, options.seed)
+    table = calibrate_verdicts(options.replicates, options.kinds, options.seed, options.jobs)
     options.out.mkdir(parents=True, exist_ok=True)
     table.to_csv(options.out / "verdicts.csv", index=False)
-    print(
-        "Share of data sets with a wrong verdict where the effect is absent, or with the right one where it is planted:"
-    )
+    if options.publish:
+        from trajlab.analysis.claims.calibration.page import publish
+
+        publish(table, options.publish)
+    print("Share of data sets with a wrong verdict or an interval that misses; right: the word for what was planted.")
     print(table.to_string(index=False, float_format=lambda x: f"{x:.3f}", na_rep=""))
     print(options.out / "verdicts.csv")
 

@@ -3,6 +3,7 @@
 Shapes: M tokens, C checkpoints.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 from trajlab.analysis.load import Runs
 from trajlab.analysis.manifests import parameters_by_run
-from trajlab.analysis.token_trends import nll_matrix
+from trajlab.analysis.stored_tables import StoredTables
+from trajlab.analysis.token_trends import nll_matrix, streamed_nll_matrix
 
 COLUMNS = ["experiment", "model", "parameters", "step", "tokens", "ppl"]
 
@@ -42,6 +44,36 @@ def series_experiments(runs: Runs) -> list[str]:
     return found
 
 
+def scored_checkpoints(runs: Runs) -> Runs:
+    """Without the checkpoints of published series that have no finite loss; ``problems`` names them.
+
+    Their weights are broken, which says nothing of the others: a training run with such a loss has diverged, a series hasn't.
+    """
+    series = {(m.get("experiment"), m.get("run")) for m in runs.manifests if m.get("seed") is None}
+    frame = runs.intervals
+    if frame.empty or "loss" not in frame:
+        return runs
+    bad = frame[~np.isfinite(frame["loss"].to_numpy(float))]
+    bad = bad[[key in series for key in zip(bad["experiment"], bad["run"], strict=True)]]
+    if bad.empty:
+        return runs
+    gone = set(zip(bad["experiment"], bad["run"], bad["interval"], strict=True))
+    tables = {name: _without(f, gone) for name, f in runs.tables.items()}
+    steps = bad.groupby(["experiment", "run"], sort=False)["step"].unique()
+    words = [
+        f"{e}/{r}: step {', '.join(f'{s:,}' for s in own)} left out: no finite loss there."
+        for (e, r), own in steps.items()
+    ]
+    return Runs(tables, runs.manifests, [*runs.problems, *words], runs.diverged)
+
+
+def _without(frame: pd.DataFrame, gone: set[tuple[Any, ...]]) -> pd.DataFrame:
+    keys = ["experiment", "run", "interval"]
+    if not set(keys) <= set(frame):
+        return frame
+    return frame[[k not in gone for k in zip(*(frame[c] for c in keys), strict=True)]].reset_index(drop=True)
+
+
 @dataclass(frozen=True)
 class ProbedRun:
     """The probe tokens of one run along its checkpoints."""
@@ -49,7 +81,7 @@ class ProbedRun:
     experiment: str
     model: str
     parameters: float
-    nll_MC: NDArray[np.float64]
+    nll_MC: NDArray[np.floating]
     tokens_C: NDArray[np.float64]
     """Tokens that the model has seen."""
     probes: pd.DataFrame
@@ -71,17 +103,30 @@ def probed_runs(runs: Runs) -> list[ProbedRun]:
 
     Raises ValueError where a probe lacks a checkpoint.
     """
-    if runs.tokens.empty:
-        return []
-    table, probes, sizes = runs.tokens, runs.table("probes"), parameters_by_run(runs.manifests)
-    table = table[table["variant"] == "raw"] if "variant" in table else table
+    probes, sizes = runs.table("probes"), parameters_by_run(runs.manifests)
     found = []
-    for (experiment, run), frame in table.groupby(["experiment", "run"], sort=False):
+    for experiment, run, nll_MC, marks in _matrices(runs):
         own = probes
         if not probes.empty:
             own = probes[(probes["experiment"] == experiment) & (probes["run"] == run)]
             own = own.drop_duplicates("probe").sort_values("probe", ignore_index=True)
-        nll_MC, marks = nll_matrix(frame)
-        size = sizes.get((str(experiment), str(run)), np.nan)
-        found.append(ProbedRun(str(experiment), str(run), size, nll_MC, marks["tokens"].to_numpy(float), own))
+        size = sizes.get((experiment, run), np.nan)
+        found.append(ProbedRun(experiment, run, size, nll_MC, marks["tokens"].to_numpy(float), own))
     return sorted(found, key=lambda r: (r.experiment, r.parameters, r.model))
+
+
+def _matrices(runs: Runs) -> Iterator[tuple[str, str, NDArray[np.floating], pd.DataFrame]]:
+    """Experiment, run, losses (M, C) and checkpoints of every run with table `tokens`; a stored one is never a frame."""
+    if "tokens" not in runs.tables:
+        return
+    if isinstance(tables := runs.tables, StoredTables):
+        columns = ["probe", "interval", "tokens", "step", "nll"]
+        for m in sorted(runs.manifests, key=lambda m: (m["experiment"], m["run"])):
+            own = {"experiment": m["experiment"], "run": m["run"], "variant": "raw"}
+            nll_MC, marks = streamed_nll_matrix(tables.batches("tokens", columns, **own))
+            if nll_MC.size:
+                yield m["experiment"], m["run"], nll_MC, marks
+        return
+    table = runs.tokens[runs.tokens["variant"] == "raw"] if "variant" in runs.tokens else runs.tokens
+    for (experiment, run), frame in table.groupby(["experiment", "run"], sort=False):
+        yield str(experiment), str(run), *nll_matrix(frame)

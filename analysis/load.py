@@ -5,19 +5,22 @@
 
 import difflib
 import json
-import re
 import warnings
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from trajlab.analysis.manifests import Manifest, window_overlaps
-from trajlab.analysis.tables import COLUMNS, FORMAT, ORDER, ORDER_OF, as_expected
+from trajlab.analysis.scan import scan
+from trajlab.analysis.stored_tables import Broken, StoredRun, StoredTables, rows_without
+from trajlab.analysis.tables import FORMAT
+
+if TYPE_CHECKING:
+    import duckdb
 
 SHOWN = 5
 """Unfinished runs that a warning names."""
@@ -27,7 +30,8 @@ SHOWN = 5
 class Runs:
     """The stored runs of a folder. A table that no run has is an empty frame."""
 
-    tables: dict[str, pd.DataFrame]
+    tables: MutableMapping[str, pd.DataFrame]
+    """By name; those of stored runs are read when they are first asked for."""
     manifests: list[dict[str, Any]] = field(default_factory=list)
     """One a run: status, configuration, data, parameters, versions; with ``folder``."""
     problems: list[str] = field(default_factory=list)
@@ -71,18 +75,25 @@ class Runs:
         """
         for column, value in values.items():
             self._refuse_unknown(column, value)
+        told = {k: v for k, v in values.items() if any(k in m for m in self.manifests)}
+        kept = [m for m in self.manifests if all(m.get(k, v) == v for k, v in told.items())]
+        if isinstance(self.tables, StoredTables):
+            among = {id(m) for m in kept}
+            # manifest and rows of a stored run agree on whose they are
+            return Runs(self.tables.where(lambda run: id(run.manifest) in among, values), kept, self.problems, self.diverged)
         tables = dict(self.tables)
         for name, frame in tables.items():
             for column, value in values.items():
                 if column in frame:
                     frame = frame[frame[column] == value]
             tables[name] = frame.reset_index(drop=True)
-        manifests = [m for m in self.manifests if all(m.get(k, v) == v for k, v in values.items())]
-        return Runs(tables, manifests, self.problems, self.diverged)
+        return Runs(tables, kept, self.problems, self.diverged)
 
     def _refuse_unknown(self, column: str, value: object) -> None:
-        holders = [f[column] for f in self.tables.values() if column in f]
         told = [m[column] for m in self.manifests if column in m]
+        if isinstance(self.tables, StoredTables) and (value in told or self._in_intervals(column, value)):
+            return  # no other table need be read for it
+        holders = [f[column] for f in self.tables.values() if column in f]
         if not holders and not told:
             names = sorted({str(c) for f in self.tables.values() for c in f} | {"experiment", "run", "seed", "status"})
             close = difflib.get_close_matches(column, names, 3)
@@ -92,17 +103,24 @@ class Runs:
             present = {repr(v) for h in holders for v in h.dropna().unique()[:20]} | {repr(v) for v in told}
             raise ValueError(f"select({column}={value!r}) selects nothing; there are {', '.join(sorted(present)[:20])}")
 
+    def _in_intervals(self, column: str, value: object) -> bool:
+        return column in self.intervals and bool((self.intervals[column] == value).any())
+
     def without(self, runs: Collection[tuple[str, str]]) -> "Runs":
         """All but these runs, each named by its experiment and its run."""
         gone = set(runs)
-        tables = {
-            name: f[[key not in gone for key in zip(f["experiment"], f["run"], strict=True)]].reset_index(drop=True)
-            if {"experiment", "run"} <= set(f)
-            else f
-            for name, f in self.tables.items()
-        }
         manifests = [m for m in self.manifests if (m.get("experiment"), m.get("run")) not in gone]
-        return Runs(tables, manifests, self.problems)
+        if isinstance(self.tables, StoredTables):
+            return Runs(self.tables.where(lambda run: run.key not in gone, {}), manifests, self.problems, self.diverged)
+        return Runs({name: rows_without(f, gone) for name, f in self.tables.items()}, manifests, self.problems, self.diverged)
+
+    def scan(self, table: str, connection: "duckdb.DuckDBPyConnection | None" = None) -> "duckdb.DuckDBPyRelation":
+        """A stored table of any size as a relation of DuckDB, which reads what a query needs and no more.
+
+        What `select` was given holds here too. Raises ImportError without DuckDB (``pip install trajlab[duckdb]``), and
+        ValueError where no run has the table or the runs were not read from a folder.
+        """
+        return scan(self.tables, table, connection)
 
     @property
     def summary(self) -> pd.DataFrame:
@@ -147,8 +165,11 @@ class Runs:
 
     def __repr__(self) -> str:
         shown = self.summary.to_string(index=False, max_rows=20, float_format="{:.4f}".format) if self.manifests else ""
-        tables = ", ".join(f"{name} ({len(f):,})" for name, f in self.tables.items())
+        tables = ", ".join(name if (n := self._rows(name)) is None else f"{name} ({n:,})" for name in self.tables)
         return "\n".join(line for line in (self.caption, shown, f"tables: {tables or 'none'}", *self.problems) if line)
+
+    def _rows(self, table: str) -> int | None:
+        return self.tables.rows(table) if isinstance(self.tables, StoredTables) else len(self.tables[table])
 
     @property
     def caption(self) -> str:
@@ -179,6 +200,9 @@ class Runs:
 def load_runs(path: Path | str, *, finished_only: bool = False, diverged: bool = False) -> Runs:
     """All runs at or below ``path`` that can be read; a warning, and a line in `Runs.problems`, names each that can't.
 
+    A table is read when it is first asked for. In a folder of many parts (`CHECKED_PARTS`) a broken one shows only then:
+    its run is left out from that moment on, with the same warning.
+
     Runs that diverged are left out and named in `Runs.diverged`, unless ``diverged``: a mean over them means nothing.
     Unfinished runs are among them, unless ``finished_only``, with a warning that names them.
 
@@ -187,23 +211,23 @@ def load_runs(path: Path | str, *, finished_only: bool = False, diverged: bool =
     at all, ValueError where none can be read, and where runs of one experiment were trained on different data: their curves
     must not be pooled.
     """
-    manifests, tables, problems, lost = [], [], [], []
+    found: list[StoredRun] = []
+    problems: list[str] = []
+    lost: list[str] = []
     for file in _manifest_files(Path(path)):
         try:
             manifest = _manifest(file)
-            if finished_only and manifest.get("status", "finished") != "finished":
-                continue
-            if manifest.get("status") == "diverged" and not diverged:
-                lost.append(f"{manifest['experiment']}/{manifest['run']}")
-                continue
-            parts = _tables(file.parent)
         except ValueError as e:
-            problems.append(str(e))
-            warnings.warn(f"left out: {e}", stacklevel=2)
+            _leave_out(problems, e)
             continue
-        manifests.append(manifest)
-        tables.append(parts)
-    if not manifests:
+        if finished_only and manifest.get("status", "finished") != "finished":
+            continue
+        if manifest.get("status") == "diverged" and not diverged:
+            lost.append(f"{manifest['experiment']}/{manifest['run']}")
+            continue
+        found.append(StoredRun.of(manifest))
+    found = _checked(found, problems)
+    if not found:
         if lost:
             raise FileNotFoundError(
                 f"{path}: every run stored here has diverged; load_runs(…, diverged=True) reads them"
@@ -211,14 +235,36 @@ def load_runs(path: Path | str, *, finished_only: bool = False, diverged: bool =
         if problems:
             raise ValueError("\n".join(problems))
         raise FileNotFoundError(f"{path}: no run is stored here; a run's folder holds a manifest.json")
+    manifests = [run.manifest for run in found]
     _refuse_mixed_data(manifests)
-    names = sorted({name for parts in tables for name in parts})
-    frames = {name: _frame(name, [p for parts in tables for p in parts.get(name, [])]) for name in names}
-    if "intervals" in frames:
-        frames["intervals"] = _with_overlap(frames["intervals"], manifests)
-    runs = Runs(frames, manifests, problems, lost)
+    tables = StoredTables(found, Broken(problems, manifests), partial(_with_overlap, list(manifests)))
+    runs = Runs(tables, manifests, problems, lost)
     _warn_of_unfinished(runs)
     return runs
+
+
+CHECKED_PARTS = 2000
+"""Up to so many parts are opened at once to see that they are whole (0.1 ms each, their rows stay unread)."""
+
+
+def _checked(runs: Sequence[StoredRun], problems: list[str]) -> list[StoredRun]:
+    """The runs whose parts are whole, as far as that is seen without reading them; all of a large folder's."""
+    if sum(run.count for run in runs) > CHECKED_PARTS:
+        return list(runs)
+    whole = []
+    for run in runs:
+        try:
+            run.check()
+        except ValueError as e:
+            _leave_out(problems, e)
+        else:
+            whole.append(run)
+    return whole
+
+
+def _leave_out(problems: list[str], error: ValueError) -> None:
+    problems.append(str(error))
+    warnings.warn(f"left out: {error}", stacklevel=4)
 
 
 def _warn_of_unfinished(runs: Runs) -> None:
@@ -232,16 +278,15 @@ def _warn_of_unfinished(runs: Runs) -> None:
     )
 
 
-def _with_overlap(intervals: pd.DataFrame, manifests: Iterable[Manifest]) -> pd.DataFrame:
-    """With ``window_overlap``: how many validation windows in a row share text, where manifests say it."""
+def _with_overlap(manifests: Iterable[Manifest], table: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """Table `intervals` with ``window_overlap``: how many validation windows in a row share text, where manifests say it."""
     known = {
         (m["experiment"], m["run"], split): overlap for m in manifests for split, overlap in window_overlaps(m).items()
     }
-    if not known or not {"experiment", "run", "split"} <= set(intervals.columns):
-        return intervals
-    rows = zip(intervals["experiment"], intervals["run"], intervals["split"], strict=True)
-    overlaps = pd.array([known.get(row) for row in rows], dtype="Int64")
-    return intervals.assign(window_overlap=overlaps)
+    if table != "intervals" or not known or not {"experiment", "run", "split"} <= set(rows.columns):
+        return rows
+    keys = zip(rows["experiment"], rows["run"], rows["split"], strict=True)
+    return rows.assign(window_overlap=pd.array([known.get(key) for key in keys], dtype="Int64"))
 
 
 def _manifest_files(root: Path) -> list[Path]:
@@ -264,39 +309,6 @@ def _manifest(path: Path) -> dict[str, Any]:
             "version that wrote it (versions.trajlab in the manifest)"
         )
     return {**manifest, "folder": str(path.parent)}
-
-
-WHOSE, WHICH = ("experiment", "run"), ("variant", "split")
-"""Without these columns nobody knows whose rows a part holds; losses also need which weights on which split."""
-PART = re.compile(r"part-\d{5,}(\..+)?\.parquet")
-"""The parts of a table, as `trajlab.store.layout` names them; whatever else lies in a table's folder is nobody's."""
-
-
-def _tables(run: Path) -> dict[str, list[pa.Table]]:
-    """The parts of a run's tables in the order of their names, by table."""
-    found: dict[str, list[pa.Table]] = {}
-    for part in sorted((run / "metrics").glob("*/part-*.parquet")):
-        if PART.fullmatch(part.name) and part.is_file():
-            found.setdefault(part.parent.name, []).append(_part(part.parent.name, part))
-    return found
-
-
-def _frame(table: str, parts: Sequence[pa.Table]) -> pd.DataFrame:
-    frame = pa.concat_tables(parts, promote_options="default").to_pandas()
-    keys = [c for c in ORDER_OF.get(table, ORDER) if c in frame]
-    return frame.sort_values(keys, kind="stable", ignore_index=True)
-
-
-def _part(table: str, path: Path) -> pa.Table:
-    try:
-        rows = as_expected(table, pq.read_table(path, partitioning=None))
-    except (ValueError, OSError) as e:
-        raise ValueError(f"{path}: {str(e).splitlines()[0]}") from e
-    known = COLUMNS.get(table, {})
-    needed: tuple[str, ...] = () if not known else WHOSE + WHICH if "variant" in known else WHOSE
-    if absent := [column for column in needed if column not in rows.column_names]:
-        raise ValueError(f"{path}: it lacks the column {absent[0]}; restore it, or remove the run's folder")
-    return rows
 
 
 def _refuse_mixed_data(manifests: list[dict[str, Any]]) -> None:

@@ -59,5 +59,8 @@ class Progress(RunCallback):
 
 
 def forecast_text(final: FinalLoss) -> str:
-    """The final loss to be expected."""
-    return f"will end at {final.loss:.3f} [{final.low:.3f}, {final.high:.3f}]"
+    """The final loss to be expected with its calibrated band of 90 %, and what it means for the run's target."""
+    words = f"will end at {final.loss:.3f} [{final.low:.3f}, {final.high:.3f}]"
+    reaches = "" if final.reaches is None else f", target {final.reaches:.0%} likely"
+    cooldown = "" if final.cooldown is None else f", {final.cooldown:.3f} by a cooldown now"
+    return words + reaches + cooldown

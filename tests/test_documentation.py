@@ -16,6 +16,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import pandas as pd
 import pytest
 from hydra import compose, initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -62,6 +64,16 @@ def commands(block: Block) -> Iterator[list[str]]:
             yield words[1:] if "=" in words[0] else words
 
 
+def inline(page: Path) -> Iterator[list[str]]:
+    """The whole commands in a page's text; one with a gap (``…``, ``<runs>``, ``N``) is a form and no command."""
+    for code in re.findall(
+        r"`((?:\.venv/bin/)?(?:python -m|pytest|make) [^`\n]+)`",
+        re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL),
+    ):
+        if not re.search(r"…|<|\bN\b", code):
+            yield shlex.split(code.removeprefix(".venv/bin/"))
+
+
 README = list(blocks(ROOT / "README.md"))
 PAGES = [p for p in sorted((ROOT / "docs").rglob("*.md")) if p.name != "log.md"]
 EVERY = [*README, *blocks(*PAGES)]
@@ -94,7 +106,8 @@ def test_the_documentation_holds_commands() -> None:
 
 def not_followed() -> list[tuple[str, ...]]:
     """The commands that `followed` doesn't execute, each once."""
-    return sorted({tuple(c) for b in EVERY for c in commands(b) if b.page != "README.md" or b.mark == "compose only"})
+    block = {tuple(c) for b in EVERY for c in commands(b) if b.page != "README.md" or b.mark == "compose only"}
+    return sorted(block | {tuple(c) for page in (ROOT / "README.md", *PAGES) for c in inline(page)})
 
 
 @pytest.mark.parametrize("command", not_followed(), ids=lambda c: " ".join(c)[:90])
@@ -118,6 +131,8 @@ def test_a_command_is_one(command: tuple[str, ...], monkeypatch: pytest.MonkeyPa
             composed_first(arguments)
         case ["python", "-m", module, *_]:
             assert find_spec(module), module
+        case ["pytest", *words]:
+            assert all((ROOT / w).exists() for w in words if w.startswith("tests/")), words
         case ["python", "-c", code]:
             compile(code, "docs", "exec")
         case ["python", file, *_]:
@@ -165,6 +180,9 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which somebody has done all that the README says, in its order, in miniature."""
     folder = tmp_path_factory.mktemp("stranger")
     (folder / "stories.txt").write_text("<|endoftext|>".join(StoryGrammar().stories("train", 60)))
+    step = np.arange(100, 6_100, 100)
+    curve = pd.DataFrame({"curve": "mine", "step": step, "loss": 2 + 20 / step**0.5, "lr": 1e-3})
+    curve.assign(loss=curve["loss"].where(step < 3_000)).to_csv(folder / "curves.csv", index=False)
     namespace: dict[str, Any] = {}
     with chdir(folder), pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from trajlab.analysis.figures.style import DASHES, PALETTE, beside, legend, new_figure, token_axis
 
@@ -75,6 +76,7 @@ def backslide_map(telemetry: pd.DataFrame, *, caption: str = "") -> Figure:
     )
     ax.set_yticks(np.arange(len(grid)), [str(run) for run in grid.index])
     ax.grid(visible=False)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("interval")
     words = ("fell", "rose", "rose beyond 2 se")
     marks = [Patch(facecolor=c, edgecolor="#b0b0b0", label=w) for c, w in zip(colours, words, strict=True)]

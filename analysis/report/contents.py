@@ -12,17 +12,20 @@ from trajlab.analysis.load import Runs
 from trajlab.analysis.plugins import SECTIONS, plugged_in
 from trajlab.analysis.report.section import Section
 from trajlab.analysis.report.sections import (
+    audit,
     averaging,
     claims,
     curves,
     diminishing_returns,
     forecasts,
     position_weighting,
+    registered_forecasts,
     repeated_measures,
     sequences,
     series,
     stability,
     task_curves,
+    task_items,
     temporal,
     token_trends,
 )
@@ -34,11 +37,14 @@ CONTENTS: tuple[Callable[[Runs], Section | None], ...] = (
     diminishing_returns.section,
     temporal.section,
     forecasts.section,
+    registered_forecasts.section,
     position_weighting.section,
+    audit.section,
     series.section,
     token_trends.section,
     sequences.section,
     task_curves.section,
+    task_items.section,
     averaging.section,
     claims.section,
 )

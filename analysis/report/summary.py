@@ -34,6 +34,12 @@ class Curves:
         return int(self.loss_SK.mean(0).argmin())
 
     @property
+    def after(self) -> float:
+        """Share of the tokens that came after the lowest mean loss."""
+        span = self.tokens_K[-1] - self.tokens_K[0]
+        return float((self.tokens_K[-1] - self.tokens_K[self.best]) / span) if span else 0.0
+
+    @property
     def rise_S(self) -> NDArray[np.float64]:
         """Each seed's loss at the end above its loss at the interval that is best for the *other* seeds.
 
@@ -75,12 +81,16 @@ def sentences(curves: Curves, floor: float | None = None) -> list[str]:
 
 def _turn(c: Curves) -> str:
     mean_K, tokens = c.loss_SK.mean(0), human_count(c.tokens_K[c.best])
+    last = human_count(c.tokens_K[-1])
+    if np.ptp(mean_K) <= 1e-9 * abs(mean_K[0]):
+        return f"Validation loss did not change: {mean_K[0]:.2f} from the first interval to the last, at {last} tokens."
     if c.best == len(mean_K) - 1:
-        return f"Validation loss was still falling at the end: it was lowest, {mean_K[-1]:.2f}, at the last interval, {tokens} tokens."
-    after = (c.tokens_K[-1] - c.tokens_K[c.best]) / (c.tokens_K[-1] - c.tokens_K[0])
+        return f"Validation loss was lowest at the end, {mean_K[-1]:.2f} at {last} tokens: there is no turn within this budget."
+    if c.best == 0:
+        return f"Validation loss was never below its first value, {mean_K[0]:.2f}; it ended at {mean_K[-1]:.2f}, at {last} tokens."
     return (
         f"Validation loss was lowest, {mean_K[c.best]:.2f}, at {tokens} tokens and ended at {mean_K[-1]:.2f}; "
-        f"{after:.0%} of the budget came after."
+        f"{100 * c.after:.0f} % of the budget came after."
     )
 
 
@@ -90,15 +100,18 @@ def _agreement(c: Curves) -> str:
         return "There is one seed, so nothing can be said of other seeds."
     up = int((rise_S > 0).sum())
     low, high = _interval(rise_S)
+    rise = f"mean rise {_signed(float(rise_S.mean()))} nats (95 % CI {_signed(low)} to {_signed(high)})"
+    others = "the other seed" if n == 2 else "the other seeds"
+    if up == 0 and c.best == c.loss_SK.shape[1] - 1:
+        return f"The {number(n)} seeds agree: none ended higher than at the interval that is best for {others}."
+    if up == 0:
+        return f"{'Neither seed' if n == 2 else f'None of the {number(n)} seeds'} ended higher than at the interval that is best for {others}."
     who = (
         ("Both seeds" if n == 2 else f"All {number(n)} seeds")
-        if up in (0, n)
+        if up == n
         else f"{number(up).capitalize()} of {number(n)} seeds"
     )
-    if c.best == c.loss_SK.shape[1] - 1 and up == 0:
-        return f"{who} ended no higher than at the interval that is best for the others."
-    end = f"ended {'higher' if up else 'no higher'} than at the interval that is best for the others"
-    return f"{who} {end}: mean rise {_signed(float(rise_S.mean()))} nats (95 % CI {_signed(low)} to {_signed(high)})."
+    return f"{who} ended higher than at the interval that is best for {others}: {rise}."
 
 
 def _beside(c: Curves, floor: float | None) -> str:
@@ -123,18 +136,17 @@ def _beside(c: Curves, floor: float | None) -> str:
 def tiles(c: Curves) -> list[Tile]:
     """Best loss, tokens there, rise to the end, spread of seeds, budget after the best."""
     best_S, n = c.loss_SK[:, c.best], len(c.loss_SK)
-    after = (c.tokens_K[-1] - c.tokens_K[c.best]) / (c.tokens_K[-1] - c.tokens_K[0])
-    one = "one seed: no interval"
+    one, turned = "one seed: no interval", c.best < len(c.tokens_K) - 1
+    rise = Tile("Rise to the end", "none", "lowest at the end")
+    if turned:
+        rise = Tile(rise.name, f"{_signed(float(c.rise_S.mean()))} nats", _ci(c.rise_S, "+") if n > 1 else one)
+    spread = f"{c.loss_SK[:, -1].std(ddof=1):.3f} nats" if n > 1 else "–"
     return [
         Tile("Best loss", f"{best_S.mean():.3f} nats", _ci(best_S) if n > 1 else one),
         Tile("Tokens at best", human_count(c.tokens_K[c.best]), f"interval {c.best} of {len(c.tokens_K) - 1}"),
-        Tile("Rise to the end", f"{_signed(float(c.rise_S.mean()))} nats", _ci(c.rise_S, "+") if n > 1 else one),
-        Tile(
-            "Spread of seeds",
-            f"{c.loss_SK[:, -1].std(ddof=1):.3f} nats" if n > 1 else "–",
-            "sd at the end" if n > 1 else one,
-        ),
-        Tile("Budget after best", f"{after:.0%}", f"of {human_count(c.tokens_K[-1])} tokens"),
+        rise,
+        Tile("Spread of seeds", spread, "sd at the end" if n > 1 else one),
+        Tile("Budget after best", f"{100 * c.after:.0f} %", f"of {human_count(c.tokens_K[-1])} tokens"),
     ]
 
 

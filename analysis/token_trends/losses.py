@@ -4,9 +4,11 @@ Shapes: M tokens, C checkpoints. Losses in nats.
 """
 
 import warnings
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 
@@ -21,13 +23,77 @@ def nll_matrix(tokens: pd.DataFrame) -> tuple[NDArray[np.float64], pd.DataFrame]
     counts = wide["size"].to_numpy()
     if not (counts == 1).all():
         probe, interval = np.argwhere(counts != 1)[0]
-        raise ValueError(
-            f"table tokens: probe {wide.index[probe]} at interval {wide['size'].columns[interval]} "
-            f"has {np.nan_to_num(counts[probe, interval]):.0f} rows, expected one; evaluate that checkpoint again"
-        )
+        rows = int(np.nan_to_num(counts[probe, interval]))
+        raise ValueError(_HOLE.format(probe=wide.index[probe], interval=wide["size"].columns[interval], rows=rows))
     keep = [c for c in ("interval", "tokens", "step") if c in tokens]
     marks = tokens[keep].drop_duplicates("interval").sort_values("interval", ignore_index=True)
     return wide["first"].to_numpy(), marks
+
+
+def streamed_nll_matrix(batches: Iterable[pa.RecordBatch]) -> tuple[NDArray[np.float32], pd.DataFrame]:
+    """`nll_matrix` of rows that come a few at a time (`StoredTables.batches`), equal to it; for tables of any length.
+
+    Columns of the batches: probe, interval, nll and, where there, tokens and step. Memory: twice the matrix, 8 bytes per
+    token × checkpoint.
+    """
+    columns: dict[int, _Column] = {}
+    marks: dict[int, dict[str, int]] = {}
+    for batch in batches:
+        interval_N, probe_N, nll_N = (
+            batch.column(c).to_numpy(zero_copy_only=False) for c in ("interval", "probe", "nll")
+        )
+        for interval in np.unique(interval_N):
+            rows = interval_N == interval
+            columns.setdefault(int(interval), _Column()).add(probe_N[rows], nll_N[rows])
+            first = int(rows.argmax())
+            named = [c for c in ("interval", "tokens", "step") if c in batch.schema.names]
+            marks.setdefault(int(interval), {c: batch.column(c)[first].as_py() for c in named})
+    kept = {i: columns[i] for i in sorted(columns) if columns[i].finite}
+    if bad := [marks[i] for i in sorted(columns) if i not in kept]:
+        named = ", ".join(f"step {m['step']}" if "step" in m else f"interval {m['interval']}" for m in bad)
+        warnings.warn(f"table tokens: {named} left out: no finite loss on some probe token", stacklevel=2)
+    probes = max((len(c.count) for c in kept.values()), default=0)
+    held = np.zeros(probes, bool)
+    for column in kept.values():
+        held[: len(column.count)] |= column.count > 0
+    nll_MC = np.empty((int(held.sum()), len(kept)), np.float32)
+    for place, (interval, column) in enumerate(kept.items()):
+        column.refuse_holes(interval, held)
+        nll_MC[:, place] = column.nll[: len(held)][held]
+        columns.pop(interval)
+        column.nll = np.empty(0, np.float32)
+    return nll_MC, pd.DataFrame([marks[i] for i in kept])
+
+
+class _Column:
+    """The losses of one checkpoint by probe, as they come."""
+
+    def __init__(self) -> None:
+        self.nll, self.count, self.finite = np.empty(0, np.float32), np.zeros(0, np.int32), True
+
+    def add(self, probe_N: NDArray[np.int64], nll_N: NDArray[np.float32]) -> None:
+        """Rows of this checkpoint."""
+        if (more := int(probe_N.max()) + 1 - len(self.nll)) > 0:
+            self.nll = np.concatenate([self.nll, np.full(more, np.nan, np.float32)])
+            self.count = np.concatenate([self.count, np.zeros(more, np.int32)])
+        self.nll[probe_N] = nll_N
+        self.count += np.bincount(probe_N, minlength=len(self.count)).astype(np.int32)
+        self.finite = self.finite and bool(np.isfinite(nll_N).all())
+
+    def refuse_holes(self, interval: int, held: NDArray[np.bool_]) -> None:
+        """Raise ValueError where a probe that other checkpoints have is missing, or is there twice."""
+        count = np.zeros(len(held), np.int32)
+        count[: len(self.count)] = self.count
+        if (wrong := held & (count != 1)).any():
+            probe = int(wrong.argmax())
+            raise ValueError(_HOLE.format(probe=probe, interval=interval, rows=count[probe]))
+        if len(self.nll) < len(held):
+            self.nll = np.concatenate([self.nll, np.full(len(held) - len(self.nll), np.nan, np.float32)])
+
+
+_HOLE = (
+    "table tokens: probe {probe} at interval {interval} has {rows} rows, expected one; evaluate that checkpoint again"
+)
 
 
 def _finite(tokens: pd.DataFrame) -> pd.DataFrame:

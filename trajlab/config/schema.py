@@ -154,6 +154,8 @@ class EvaluationConfig:
     """Tokens from one window to the next; None: the context. A token counts once in any case."""
     separator: str = "eos"
     """Of layout stream, what stands between documents: eos, bos, none, or a text; what stood there in training."""
+    begin_windows: bool = False
+    """Put the begin-of-text token in the first place of every window, in the middle of a text too."""
 
     def problems(self) -> Iterator[str]:
         """What no key can see by itself."""
@@ -219,6 +221,14 @@ class AuditConfig:
     def problems(self) -> Iterator[str]:
         """What no key can see by itself."""
         yield from name_problems("name", self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompactConfig:
+    """``task=compact``."""
+
+    runs: str
+    """A run, an experiment's folder, or any folder above."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -93,7 +93,9 @@ def _validation(
     if not len(windows):
         raise UserError(
             f"data.validation.{name}: {corpus.name} has {len(tokens):,} validation tokens, fewer than one window of "
-            f"data.context={data.context} and its target; raise data.validation_fraction or give another source"
+            f"data.context={data.context} and its target. Whole documents are held out, about "
+            f"{data.validation_fraction:.0%} of them, and a .txt is one document where no <|endoftext|> divides it: put that "
+            "between its parts, raise data.validation_fraction, or give a folder with train.* and valid.*"
         )
     return windows, _entropy_floor(corpus, np.asarray(tokens[: windows.span]), encoder)
 

@@ -107,6 +107,11 @@ class Progress:
             self.described[index] = row
             self._done[index] = done or self._by_configuration(index)
 
+    def lacking(self, checkpoints: Sequence[Checkpoint], wanted: Sequence[str]) -> bool:
+        """Whether anything of the listed checkpoints is to be done, whatever numbers they get."""
+        found = numbered(checkpoints, self._revisions)
+        return any(self.todo(replace(c, index=found[c.step, c.revision]), wanted) for c in checkpoints)
+
     def moved(self, checkpoints: Sequence[Checkpoint], planned: Mapping[tuple[int, str], int]) -> dict[int, int]:
         """The stored and the ``planned`` intervals that get another number, with it."""
         known = {**planned, **self._revisions}

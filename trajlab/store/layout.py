@@ -30,6 +30,8 @@ MANIFEST_KEYS = (
     "status",
     "started",
     "finished",
+    "resumed",
+    "diverged",
     "config",
     "study",
     "model",

@@ -20,7 +20,7 @@ NEW, OLD = "metrics.renumbered", "metrics.before"
 
 def renumber(run: Path, numbers: Mapping[int, int]) -> None:
     """Rows and parts of interval ``k`` become those of ``numbers[k]``; intervals that aren't named keep theirs."""
-    shutil.rmtree(run / NEW, ignore_errors=True)
+    start_anew(run)
     for part in layout.parts(run):
         table = part.parent.name
         number = layout.part_interval(part)
@@ -30,6 +30,17 @@ def renumber(run: Path, numbers: Mapping[int, int]) -> None:
         rows = rows.set_column(place, rows.schema.field(place), pa.array([new] * len(rows), pa.int64()))
         name = layout.part_path(run, table, new, layout.part_suffix(part)).name
         publish(run / NEW / table / name, lambda p, rows=rows: pq.write_table(rows, p))  # type: ignore[misc]
+    put_in_place(run)
+
+
+def start_anew(run: Path) -> None:
+    """Make room for parts that are written beside the old ones."""
+    shutil.rmtree(run / NEW, ignore_errors=True)
+    (run / NEW).mkdir()
+
+
+def put_in_place(run: Path) -> None:
+    """Let the parts that were written beside the old ones take their place."""
     (run / layout.METRICS).rename(run / OLD)
     (run / NEW).rename(run / layout.METRICS)
     shutil.rmtree(run / OLD)

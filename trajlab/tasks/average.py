@@ -33,6 +33,7 @@ from trajlab.evaluation.intervals import token_schedule
 from trajlab.evaluation.stored_consumers import stored_consumers
 from trajlab.models.rebuild import rebuild
 from trajlab.store import layout
+from trajlab.store.compaction import expand
 from trajlab.store.manifest import model_description, refuse_other_data, stored_config
 from trajlab.store.run_store import RunStore, read_part
 from trajlab.terminal import say
@@ -116,6 +117,8 @@ def _average_run(run: Path, averager: Averager, c: AverageConfig, asked: DictCon
     folder = Path(c.to) if c.to else layout.averages_folder(run, averager.name)
     store = RunStore.open(run)
     with store.lock():
+        if c.evaluate:
+            expand(run)  # rows are added, and those of a variant that is replaced are taken away
         evaluation = _RunEvaluation(store, averager.name, c.overwrite or folder.exists(), asked) if c.evaluate else None
         paths = _write(series, averager, folder, c, {"run": str(run)})
         if c.overwrite:

@@ -30,15 +30,16 @@ from trajlab.evaluation.context import RunContext
 from trajlab.evaluation.engine import EvaluationEngine
 from trajlab.evaluation.intervals import Marks
 from trajlab.evaluation.members import build_members, member_problems
-from trajlab.evaluation.series_text import OtherData, SeriesText
+from trajlab.evaluation.series_text import OtherData, SeriesText, context_warnings
 from trajlab.measures.claims import Claims
 from trajlab.measures.items import TaskItems
 from trajlab.measures.lm_eval import HarnessTasks
 from trajlab.measures.multiple_choice import MultipleChoice, task_files
 from trajlab.measures.progress import Progress, comparable, done_rows, groups_by_hash, settle_duplicates, union
 from trajlab.measures.visit import LOSSES, CheckpointMeasure, CheckpointVisit, fitting_model
+from trajlab.store.compaction import expand
 from trajlab.store.lease import LostLease
-from trajlab.store.manifest import manifest_entries, now
+from trajlab.store.manifest import manifest_entries, now, siblings
 from trajlab.store.renumber import finish_renumbering
 from trajlab.store.run_store import RunStore
 from trajlab.store.workers import Workers
@@ -127,6 +128,8 @@ def _join(
     stored = {} if checked.overwrite else (store.manifest() or {}).get("config") or {}
     status = store.begin(comparable(asked.plain, stored), overwrite=checked.overwrite)
     progress, listed = Progress(store), series.checkpoints()
+    if progress.lacking(listed, names):
+        expand(store.folder)
     alone = not workers.others()
     if not alone and progress.moved(listed, workers.plan().numbers):
         if others := workers.others(certain=True):
@@ -234,6 +237,8 @@ def _begin(
     tokenizer = open_tokenizer(checked.model.tokenizer or folder, remote_code=remote)
     model = _open(checked.model, checked.trainer, tokenizer, folder)
     data = SeriesText.of(text, checked.evaluation, tokenizer, model.context(checked.evaluation.context))
+    for words in context_warnings(data.context, siblings(store)):
+        say(f"warning: {words}")
     context = RunContext(
         store,
         Marks([c.tokens for c in checkpoints], 1),

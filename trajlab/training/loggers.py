@@ -1,8 +1,8 @@
 """Lightning's TensorBoard, Weights & Biases and MLflow loggers, with tokens as the x-axis and one logged run per run.
 
 Each names what Lightning leaves open from the run that it serves: the name that tells its condition, the sweep that it
-belongs to, and what it is known by, so that a resumed run goes on in the same logged run. The packages are imported when
-the first number is logged: ``problems()`` says beforehand what is missing.
+belongs to, and what it is known by, so that a resumed run goes on in the same logged run. `logger_problems` says before
+anything is prepared which packages are missing.
 """
 
 import os
@@ -141,6 +141,10 @@ class WandbLogger(lightning_loggers.WandbLogger):
         return super().experiment
 
     def _start(self) -> None:
+        if (self._wandb_init.get("mode") or os.environ.get("WANDB_MODE")) in ("offline", "dryrun", "disabled"):
+            os.environ.setdefault(
+                "WANDB_ERROR_REPORTING", "false"
+            )  # read when wandb is imported: offline means offline
         import wandb
 
         Path(self._wandb_init["dir"]).mkdir(parents=True, exist_ok=True)
@@ -174,7 +178,7 @@ class WandbLogger(lightning_loggers.WandbLogger):
 
 
 class MLFlowLogger(lightning_loggers.MLFlowLogger):
-    """A run of MLflow; the step is the number of tokens, the experiment is trajlab's, one parent tag `sweep` a sweep.
+    """A run of MLflow; the step is the number of tokens, the tag `sweep` names the sweep.
 
     Runs go to ``tracking_uri``, else to the environment's MLFLOW_TRACKING_URI, else to the SQLite file ``mlflow.db`` in
     ``save_dir``. Numbers are handed over in batches, at every evaluation and every few seconds, since each costs a

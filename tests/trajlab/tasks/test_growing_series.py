@@ -52,6 +52,19 @@ def test_a_series_grows_at_its_end_and_between(evaluate: Callable[..., Runs], tm
     assert evaluate("model.series.steps=[0]").intervals["step"].tolist() == [0, 1, 2, 4], "nothing is taken away"
 
 
+def test_a_compacted_series_grows_like_any_other(evaluate: Callable[..., Runs], tmp_path: Path) -> None:
+    from tests.conftest import run_here
+
+    whole = _stripped(evaluate(runs="whole"))
+    evaluate("model.series.steps=[0,4]")
+    run_here("task=compact", f"runs={tmp_path / 'runs'}")
+    stamps = _stamps(tmp_path / "runs")
+    assert len(stamps) <= 6
+    evaluate("model.series.steps=[0,4]")
+    assert _stamps(tmp_path / "runs") == stamps, "nothing to do, nothing touched"
+    assert _stripped(evaluate()) == whole
+
+
 def test_a_text_and_a_task_come_later(evaluate: Callable[..., Runs], tmp_path: Path) -> None:
     examples = [{"input": f"q{i}", "target_scores": {"a": 1, "bb": 0}} for i in range(5)]
     for name in ("one", "two"):
