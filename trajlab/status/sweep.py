@@ -13,7 +13,7 @@ import yaml
 
 from trajlab.status.reading import Facts, facts
 from trajlab.store import layout
-from trajlab.terminal import duration
+from trajlab.terminal import duration, to_see
 
 SWEEPS = ".sweeps"
 FUNCTION = re.compile(r"(choice|range|interval|glob|sort|shuffle|tag|extend_list)\(")
@@ -80,13 +80,13 @@ def planned(folder: Path) -> dict[Path, set[str]]:
 
 
 def lines_of_the_sweep(overrides: Sequence[str]) -> list[str]:
-    """A line for each experiment that a command line with ``-m`` asks for, and of which runs are stored."""
+    """For each experiment that a command line with ``-m`` asks for, and of which runs are stored, a line and what to do next."""
     values = _values(overrides)
     lines = []
     for experiment in _choices(values.get("name", values.get("experiment", ""))):
         wanted, folder = run_names(values), Path(values.get("runs_dir", "runs")) / experiment
         there = [facts(f) for f in layout.run_folders(folder) if f.name in wanted] if folder.is_dir() else []
-        lines += [sweep_line(experiment, there, len(wanted) - len(there))] if there else []
+        lines += [sweep_line(experiment, there, len(wanted) - len(there)), to_see(folder)] if there else []
     return lines
 
 
