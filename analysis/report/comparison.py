@@ -82,14 +82,17 @@ def _compared(experiment: str, own: list[Condition]) -> Comparison:
 
 
 def _losses(condition: Condition) -> dict[str, object]:
-    row: dict[str, object] = {"condition": setting(condition), "seeds": condition.seeds}
+    row: dict[str, object] = {"condition": setting(condition)}
     curves = common_curves(condition.intervals)
     places = {} if curves is None else {"best": curves.best, "final": -1}
-    for what in ("best", "final"):
+    for what in ("final", "best"):
         values_S = np.array([np.nan]) if curves is None else curves.loss_SK[:, places[what]]
         low, high = t_interval(float(values_S.mean()), _error(values_S), len(values_S))
         row |= {f"{what} loss (nats)": values_S.mean(), f"{what}: 95 % CI from": low, f"{what}: to": high}
-    return row | {"tokens at best": np.nan if curves is None else curves.tokens_K[curves.best]}
+    return row | {
+        "tokens at best": np.nan if curves is None else curves.tokens_K[curves.best],
+        "seeds": condition.seeds,
+    }
 
 
 def _error(values_S: np.ndarray) -> float:

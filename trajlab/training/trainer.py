@@ -72,7 +72,7 @@ def build_trainer(
     t = checked.trainer
     return L.Trainer(
         accelerator=t.accelerator,
-        **team.trainer_arguments(t.accelerator, t.strategy),
+        **team.trainer_arguments(t.accelerator),
         precision=t.precision,  # type: ignore[arg-type]
         max_steps=schedule.final_step,
         max_epochs=-1,
