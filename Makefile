@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUNS ?= runs
-KILL_ROUNDS ?= 70
+KILLS ?= 200
 KILL_SEED ?= 0
 REPORTS ?= reports
 
@@ -15,7 +15,7 @@ help:
 	@echo "make results   the pages of the published studies below results/, from their tables"
 	@echo "make docs      the documentation as a site, site/index.html, with the notebooks executed (their runs first: a quarter of an hour)"
 	@echo "make test      lint, types, tests"
-	@echo "make torture   kills every task at random moments and compares the results (KILL_ROUNDS=$(KILL_ROUNDS), KILL_SEED=$(KILL_SEED))"
+	@echo "make torture   KILLS=$(KILLS) kills over all tasks, a fault at every write, 1,000 odd command lines, 500 odd files"
 	@echo "make bench     training speed beside the machine's matrix-multiply rate and a compiled transformers model"
 
 env: $(VENV)/.ready
@@ -43,7 +43,9 @@ docs: env
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 torture: env
-	$(BIN)/python -m tests.torture.kills --rounds $(KILL_ROUNDS) --seed $(KILL_SEED) --seconds 3600
+	$(BIN)/python -m tests.torture.kills --kills $(KILLS) --seed $(KILL_SEED) --seconds 3600
+	$(BIN)/python -m tests.torture.faults
+	$(BIN)/python -m tests.torture.fuzz --lines 1000 --files 500
 
 test: lint types unit
 

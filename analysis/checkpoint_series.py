@@ -44,6 +44,36 @@ def series_experiments(runs: Runs) -> list[str]:
     return found
 
 
+def scored_checkpoints(runs: Runs) -> Runs:
+    """Without the checkpoints of published series that have no finite loss; ``problems`` names them.
+
+    Their weights are broken, which says nothing of the others: a training run with such a loss has diverged, a series hasn't.
+    """
+    series = {(m.get("experiment"), m.get("run")) for m in runs.manifests if m.get("seed") is None}
+    frame = runs.intervals
+    if frame.empty or "loss" not in frame:
+        return runs
+    bad = frame[~np.isfinite(frame["loss"].to_numpy(float))]
+    bad = bad[[key in series for key in zip(bad["experiment"], bad["run"], strict=True)]]
+    if bad.empty:
+        return runs
+    gone = set(zip(bad["experiment"], bad["run"], bad["interval"], strict=True))
+    tables = {name: _without(f, gone) for name, f in runs.tables.items()}
+    steps = bad.groupby(["experiment", "run"], sort=False)["step"].unique()
+    words = [
+        f"{e}/{r}: step {', '.join(f'{s:,}' for s in own)} left out: no finite loss there."
+        for (e, r), own in steps.items()
+    ]
+    return Runs(tables, runs.manifests, [*runs.problems, *words], runs.diverged)
+
+
+def _without(frame: pd.DataFrame, gone: set[tuple[Any, ...]]) -> pd.DataFrame:
+    keys = ["experiment", "run", "interval"]
+    if not set(keys) <= set(frame):
+        return frame
+    return frame[[k not in gone for k in zip(*(frame[c] for c in keys), strict=True)]].reset_index(drop=True)
+
+
 @dataclass(frozen=True)
 class ProbedRun:
     """The probe tokens of one run along its checkpoints."""

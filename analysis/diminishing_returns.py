@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from trajlab.analysis.conditions import refuse_other_tokens, refuse_several
 from trajlab.analysis.stability import stability
@@ -96,10 +97,7 @@ def best_interval(
     y_SK = grid.to_numpy()
     tokens_K = intervals.groupby("interval")["tokens"].mean().to_numpy()
     best = int(y_SK.mean(0).argmin())
-    draws_BS = np.random.default_rng(seed).integers(0, len(y_SK), (n_bootstrap, len(y_SK)))
-    counts_BS = np.stack([(draws_BS == s).sum(1) for s in range(len(y_SK))], axis=1)
-    places_B = (counts_BS @ y_SK).argmin(1)
-    low, high = np.quantile(places_B, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
+    low, high = place_interval(y_SK, level=level, n_bootstrap=n_bootstrap, seed=seed)
     return BestInterval(
         interval=int(grid.columns[best]),
         tokens=float(tokens_K[best]),
@@ -111,6 +109,17 @@ def best_interval(
         share_after=float((tokens_K[-1] - tokens_K[best]) / (tokens_K[-1] - tokens_K[0])),
         per_seed=tuple(int(grid.columns[i]) for i in y_SK.argmin(1)),
     )
+
+
+def place_interval(
+    y_SK: NDArray[np.float64], *, level: float = 0.95, n_bootstrap: int = 2000, seed: int = 0
+) -> tuple[int, int]:
+    """Percentiles of the place of the lowest mean over resampled seeds."""
+    draws_BS = np.random.default_rng(seed).integers(0, len(y_SK), (n_bootstrap, len(y_SK)))
+    counts_BS = np.stack([(draws_BS == s).sum(1) for s in range(len(y_SK))], axis=1)
+    places_B = (counts_BS @ y_SK).argmin(1)
+    low, high = np.quantile(places_B, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
+    return int(low), int(high)
 
 
 STOPPING = {

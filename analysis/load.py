@@ -128,8 +128,10 @@ class Runs:
         gone = set(runs)
         manifests = [m for m in self.manifests if (m.get("experiment"), m.get("run")) not in gone]
         if isinstance(self.tables, StoredTables):
-            return Runs(self.tables.where(lambda run: run.key not in gone, {}), manifests, self.problems)
-        return Runs({name: rows_without(f, gone) for name, f in self.tables.items()}, manifests, self.problems)
+            return Runs(self.tables.where(lambda run: run.key not in gone, {}), manifests, self.problems, self.diverged)
+        return Runs(
+            {name: rows_without(f, gone) for name, f in self.tables.items()}, manifests, self.problems, self.diverged
+        )
 
     def scan(self, table: str, connection: "duckdb.DuckDBPyConnection | None" = None) -> "duckdb.DuckDBPyRelation":
         """A stored table of any size as a relation of DuckDB, which reads what a query needs and no more.
@@ -324,6 +326,8 @@ def _manifest(path: Path) -> dict[str, Any]:
     texts = ("experiment", "run", "status")
     if not isinstance(manifest, dict) or not all(isinstance(manifest.get(key), str) for key in texts):
         raise ValueError(f"{path} is no manifest of a run ({', '.join(texts)}); restore it, or remove the run's folder")
+    if strange := [k for k in ("config", "data") if not isinstance(manifest.get(k) or {}, dict)]:
+        raise ValueError(f"{path}: {strange[0]} is no mapping; restore the manifest, or remove the run's folder")
     if manifest.get("format", FORMAT) != FORMAT:
         raise ValueError(
             f"{path} is of format {manifest['format']!r}, this version of trajlab knows format {FORMAT}; read it with the "

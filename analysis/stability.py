@@ -5,6 +5,7 @@ averaged before it is measured. Legend: K intervals, W validation windows.
 """
 
 from collections.abc import Sequence
+from statistics import median
 
 import numpy as np
 import pandas as pd
@@ -64,10 +65,9 @@ def stability(
         added["delta_se"] = _delta_errors(curve)
         beyond = added["delta"] > backslide_errors * added["delta_se"]
         added["backslide_2se"] = beyond.astype("boolean").mask(added["delta_se"].isna() & added["delta"].notna())
-        calm = ~(added["backslide_2se"].fillna(added["backslide"]).astype(bool) | added["spike"])
-        calm &= added["delta"].abs().to_numpy() < stable_change * np.abs(np.r_[np.nan, loss_K[:-1]])
-        calm &= added["volatility"].to_numpy() < stable_change * np.abs(loss_K)
-        added["stable"] = _first_run(calm.to_numpy(bool), stable_length)
+        slid_K = added["backslide_2se"].fillna(added["backslide"]).to_numpy(bool)
+        measured = (added[c].to_numpy() for c in ("delta", "volatility", "spike"))
+        added["stable"] = _stable(loss_K, *measured, slid_K, length=stable_length, limit=stable_change)
         parts.append(pd.concat([curve.reset_index(drop=True), added], axis=1))
     return pd.concat(parts, ignore_index=True) if parts else frame
 
@@ -118,10 +118,11 @@ def _rolling_sd(loss_K: NDArray[np.float64], window: int) -> NDArray[np.float64]
 def _spikes(delta_K: NDArray[np.float64], deviations: float, history: int) -> NDArray[np.bool_]:
     """delta_K[0] is nan: the earlier deltas of interval t are 1…t−1."""
     spike_K = np.zeros(len(delta_K), bool)
-    for t in range(history + 1, len(delta_K)):
-        earlier = delta_K[1:t]
-        middle = np.median(earlier)
-        spike_K[t] = delta_K[t] > middle + deviations * MAD_TO_SD * np.median(np.abs(earlier - middle))
+    changes = delta_K.tolist()
+    for t in range(history + 1, len(changes)):
+        middle = median(changes[1:t])
+        spread = median([abs(change - middle) for change in changes[1:t]])
+        spike_K[t] = changes[t] > middle + deviations * MAD_TO_SD * spread
     return spike_K
 
 
@@ -141,6 +142,32 @@ def _delta_errors(curve: pd.DataFrame) -> NDArray[np.float64]:
 
 def _paired(now: Sequence[float] | None, before: Sequence[float] | None) -> bool:
     return now is not None and before is not None and len(now) == len(before) >= 2
+
+
+def stable_phase(loss_K: NDArray[np.float64], error_K: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """`stability`'s ``stable`` of one curve whose changes have known standard errors, with its default limits.
+
+    ``error_K`` belongs to the change that ends at each interval; the first counts for nothing.
+    """
+    delta_K = np.diff(loss_K, prepend=np.nan)
+    parts = (delta_K, _rolling_sd(loss_K, 5), _spikes(delta_K, 3.0, 5), delta_K > 2 * error_K)
+    return _stable(loss_K, *parts, length=3, limit=0.01)
+
+
+def _stable(
+    loss_K: NDArray[np.float64],
+    delta_K: NDArray[np.float64],
+    volatility_K: NDArray[np.float64],
+    spike_K: NDArray[np.bool_],
+    slid_K: NDArray[np.bool_],
+    *,
+    length: int,
+    limit: float,
+) -> NDArray[np.bool_]:
+    calm_K = ~(slid_K | spike_K)
+    calm_K &= np.abs(delta_K) < limit * np.abs(np.r_[np.nan, loss_K[:-1]])
+    calm_K &= volatility_K < limit * np.abs(loss_K)
+    return _first_run(calm_K, length)
 
 
 def _first_run(calm_K: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
@@ -233,15 +260,23 @@ def seeds_and_text(intervals: pd.DataFrame, *, level: float = 0.95) -> pd.DataFr
     refuse_other_tokens(intervals)
     rows = []
     for interval, here in intervals.groupby("interval"):
-        windows = here["window_nll"].tolist()
-        if len({np.size(w) for w in windows}) > 1 or any(w is None for w in windows):
-            raise ValueError(f"interval {interval}: seeds were evaluated on different windows")
-        y_SW = np.stack([np.asarray(w, float) for w in windows]) * len(windows[0])
-        y_SW /= here["token_count"].to_numpy(float)[:, None]
+        y_SW = window_means(here)
         found = crossed_interval(y_SW, overlap=overlap_of(here), level=level).table()
         rows.append(found.assign(interval=interval))
     table = pd.concat(rows, ignore_index=True)
     return table[["interval", *table.columns.drop("interval")]]
+
+
+def window_means(here: pd.DataFrame) -> NDArray[np.float64]:
+    """The losses of one interval's seeds (rows) on each validation window, whose mean over windows is a seed's loss.
+
+    Raises ValueError where seeds were evaluated on different windows.
+    """
+    windows = here["window_nll"].tolist()
+    if len({np.size(w) for w in windows}) > 1 or any(w is None for w in windows):
+        raise ValueError(f"interval {here['interval'].iloc[0]}: seeds were evaluated on different windows")
+    y_SW = np.stack([np.asarray(w, float) for w in windows]) * len(windows[0])
+    return np.asarray(y_SW / here["token_count"].to_numpy(float)[:, None])
 
 
 def seed_agreement(

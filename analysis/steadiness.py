@@ -28,23 +28,34 @@ def detrended_volatility(loss_XK: NDArray[np.float64], window: int = WINDOW) -> 
     >>> float(detrended_volatility(np.arange(9.0)).max().round(12))
     0.0
     """
-    windows_XKW = np.lib.stride_tricks.sliding_window_view(loss_XK, window, axis=-1)
-    line = np.linalg.qr(np.vander(np.arange(window, dtype=float), 2))[0]
-    residual = np.eye(window) - line @ line.T
-    return np.asarray(np.sqrt(np.square(windows_XKW @ residual).sum(-1) / (window - 2)))
+    beside_line = np.linalg.qr(np.vander(np.arange(window, dtype=float), window, increasing=True))[0][:, 2:]
+    k = loss_XK.shape[-1] - window + 1
+    parts = (sum(c * loss_XK[..., i : i + k] for i, c in enumerate(contrast)) for contrast in beside_line.T)
+    return np.asarray(np.sqrt(sum(np.square(part) for part in parts) / (window - 2)))
 
 
 def steadiest(loss_K: NDArray[np.float64]) -> NDArray[np.float64]:
     """The curve nearest to ``loss_K`` (least squares) that falls to one place and rises from there."""
-    k = len(loss_K)
-    fits = [
-        np.r_[
-            isotonic_regression(loss_K[:t], increasing=False).x if t else [],
-            isotonic_regression(loss_K[t:]).x if t < k else [],
-        ]
-        for t in range(k + 1)
-    ]
-    return np.asarray(min(fits, key=lambda fit: float(np.square(loss_K - fit).sum())))
+    error_T = _falling_errors(loss_K) + _falling_errors(loss_K[::-1])[::-1]
+    t = int(error_T.argmin())
+    parts = [isotonic_regression(loss_K[:t], increasing=False).x] if t else []
+    parts += [isotonic_regression(loss_K[t:]).x] if t < len(loss_K) else []
+    return np.concatenate(parts)
+
+
+def _falling_errors(y_K: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squared error of the best falling fit of each beginning of the curve, of 0 to K values; neighbours are pooled once."""
+    blocks: list[tuple[float, int]] = []
+    errors, error = [0.0], 0.0
+    for value in y_K.tolist():
+        mean, size = value, 1
+        while blocks and blocks[-1][0] < mean:
+            other, count = blocks.pop()
+            error += size * count / (size + count) * (other - mean) ** 2
+            mean, size = (mean * size + other * count) / (size + count), size + count
+        blocks.append((mean, size))
+        errors.append(error)
+    return np.array(errors)
 
 
 @dataclass(frozen=True)
@@ -133,6 +144,13 @@ def excess_backslides(
         raise ValueError("no stored windows (window_nll), so the error of a rise is not known")
     loss_SK = complete_grid(intervals, "loss", "interval", "seed", min_subjects=1).to_numpy()[:, 1:]
     se_SK = complete_grid(after, "delta_se", "interval", "seed", min_subjects=1).to_numpy()
+    return rises_beyond(loss_SK, se_SK, errors, draws, seed)
+
+
+def rises_beyond(
+    loss_SK: NDArray[np.float64], se_SK: NDArray[np.float64], errors: float = 2.0, draws: int = 400, seed: int = 0
+) -> ExcessBackslides:
+    """As `excess_backslides`, of losses without their initialisation and the errors of their K − 1 changes."""
     base_SK = np.stack([steadiest(loss_K) for loss_K in loss_SK])
     rng = np.random.default_rng(seed)
     change_BSK = np.diff(base_SK, axis=1) + _shared_error(se_SK, draws, rng)

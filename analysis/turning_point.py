@@ -1,9 +1,10 @@
 """Where training turns, without choosing the place on the data that test it (docs/methods.md §2).
 
 `turning_point` tests whether the mean curve falls to some interval and rises from there, gives the size of both cross-fitted
-over seeds, and the set of intervals that may be the lowest. Legend: B sign flips, S seeds, K intervals.
+over seeds, and the set of intervals that may be the lowest. Legend: B sign flips, S seeds, K, J intervals.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,15 +59,20 @@ def turning_point(
     `complete_grid` does, and under two seeds.
     """
     grid = complete_grid(frame, dv, within, subject)
-    y_SK, levels = grid.to_numpy(), list(grid.columns)
+    return turn_of(grid.to_numpy(), list(grid.columns), alpha=alpha, seed=seed)
+
+
+def turn_of(
+    y_SK: NDArray[np.float64], levels: Sequence[Any] | None = None, *, alpha: float = 0.05, seed: int = 0
+) -> TurningPoint:
+    """As `turning_point`, of a complete grid whose columns are ``levels``, by default their numbers."""
+    levels = range(y_SK.shape[1]) if levels is None else levels
     signs_BS = _signs(len(y_SK), np.random.default_rng(seed))
-    p_fall = _largest_p(y_SK[:, :1] - y_SK[:, 1:], signs_BS)
-    p_rise = _largest_p(y_SK[:, -1:] - y_SK[:, :-1], signs_BS)
-    inside = [
-        levels[k] for k in range(len(levels)) if _largest_p(y_SK[:, [k]] - np.delete(y_SK, k, 1), signs_BS) > alpha
-    ]
-    chosen_S = np.array([np.delete(y_SK, s, 0).mean(0).argmin() for s in range(len(y_SK))])
-    at_S = y_SK[np.arange(len(y_SK)), chosen_S]
+    p_fall = float(_largest_p((y_SK[:, :1] - y_SK[:, 1:])[None], signs_BS)[0])
+    p_rise = float(_largest_p((y_SK[:, -1:] - y_SK[:, :-1])[None], signs_BS)[0])
+    above_KSJ = np.stack([y_SK[:, [k]] - np.delete(y_SK, k, 1) for k in range(y_SK.shape[1])])
+    inside = [levels[k] for k in np.flatnonzero(_largest_p(above_KSJ, signs_BS) > alpha)]
+    at_S = at_others_best(y_SK)
     best = int(y_SK.mean(0).argmin())
     return TurningPoint(
         levels[best],
@@ -79,6 +85,15 @@ def turning_point(
     )
 
 
+def at_others_best(y_SK: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each seed's value at the interval that is lowest for the mean of the other seeds; two seeds or more.
+
+    A seed's value where its own luck helped to choose the place is too low, and a mean over such seeds too.
+    """
+    others_SK = y_SK.sum(0) - y_SK
+    return y_SK[np.arange(len(y_SK)), others_SK.argmin(1)]
+
+
 def _signs(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """All 2ⁿ sign vectors, or seeded draws with the identity in front."""
     if n <= EXACT_SIGN_FLIPS:
@@ -86,15 +101,16 @@ def _signs(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
     return np.vstack([np.ones(n), rng.choice([-1.0, 1.0], (DRAWS, n))])
 
 
-def _largest_p(d_SK: NDArray[np.float64], signs_BS: NDArray[np.float64]) -> float:
-    """p of max over k of mean ÷ rms; no flip changes the rms. The identity is among the flips."""
-    rms_K = np.sqrt(np.square(d_SK).mean(0))
-    scaled_SK = d_SK / np.where(rms_K > 0, rms_K, 1.0) / len(d_SK)
-    largest_B = np.full(len(signs_BS), -np.inf)
-    for start in range(0, len(signs_BS), 2048):  # a block stays in the cache
-        part = slice(start, start + 2048)
-        largest_B[part] = (signs_BS[part] @ scaled_SK).max(1)
-    return float((largest_B >= largest_B[0] - ROUNDING).mean())
+def _largest_p(d_XSK: NDArray[np.float64], signs_BS: NDArray[np.float64]) -> NDArray[np.float64]:
+    """p of max over k of mean ÷ rms for each X; no flip changes the rms. The identity is among the flips."""
+    rms_XK = np.sqrt(np.square(d_XSK).mean(1))
+    scaled_XSK = d_XSK / np.where(rms_XK > 0, rms_XK, 1.0)[:, None] / d_XSK.shape[1]
+    largest_XB = np.full((len(d_XSK), len(signs_BS)), -np.inf)
+    block = max(1, 500_000 // max(scaled_XSK[:, 0].size, 1))  # a few megabytes at once
+    for start in range(0, len(signs_BS), block):
+        part = slice(start, start + block)
+        largest_XB[:, part] = (signs_BS[part] @ scaled_XSK).max(-1)
+    return np.asarray((largest_XB >= largest_XB[:, :1] - ROUNDING).mean(-1))
 
 
 def _mean_with_interval(d_S: NDArray[np.float64]) -> tuple[float, float, float]:

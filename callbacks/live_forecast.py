@@ -1,6 +1,6 @@
-"""While a run trains: where its loss will end, by every law that the evidence carries."""
+"""While a run trains: where its loss will end, by the calibrated default and by every law that the evidence carries."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning as L
@@ -9,6 +9,10 @@ import pyarrow as pa
 from torch import Tensor
 
 from trajlab.analysis.forecasting import baselines
+from trajlab.analysis.forecasting.decisions import decide
+from trajlab.analysis.forecasting.default import Outlook, Tables, outlook
+from trajlab.analysis.forecasting.own_runs import tables_of
+from trajlab.analysis.forecasting.registered import freeze, frozen, score_run
 from trajlab.analysis.temporal_law import Projection, project
 from trajlab.evaluation.accumulators import PositionSums
 from trajlab.evaluation.context import FinalLoss, RunCallback
@@ -18,11 +22,15 @@ from trajlab.store.tables import FORECASTS
 
 
 class LiveForecast(RunCallback):
-    """Forecasts the run's final loss from the losses so far (docs/methods.md §3), so that a hopeless run can be stopped.
+    """Forecasts the run's final loss from the losses so far (docs/forecasting.md), so that a hopeless run can be stopped.
 
     One row per law goes to table `forecasts`: nats at ``target_tokens`` with a band of 90 %, or why the law was refused. The
-    ``law``'s forecast (another's where it is refused, in the order of ``fallbacks``; the laws of the step alone unless given) goes to `RunContext.latest`, which
-    the progress line shows, and to the loggers as ``forecast/loss``, ``forecast/low`` and ``forecast/high``.
+    one to trust is ``default``, whose band is calibrated: it alone goes to `RunContext.latest`, which the progress line
+    shows, and to the loggers as ``forecast/loss``, ``forecast/low`` and ``forecast/high``; with a ``target`` also the probability
+    that the run ends at or under it (``forecast/reaches``), and where a cooldown started now would end (``forecast/cooldown``).
+
+    At each share of the budget in ``register`` the default's forecast is frozen into the run's folder, ``registered/``: no later
+    step or resumed run rewrites it, and it is scored when the run ends.
     """
 
     table = "forecasts"
@@ -31,22 +39,28 @@ class LiveForecast(RunCallback):
         self,
         every: int = 5,
         split: str | None = None,
-        law: str = "temporal",
-        fallbacks: tuple[str, ...] | list[str] | None = None,
+        target: float | None = None,
+        register: Sequence[float] = (0.2, 0.4, 0.6),
     ) -> None:
         if every < 1:
             raise ValueError(f"every must be at least 1, got {every}")
+        if wrong := [share for share in register if not 0 < share < 1]:
+            raise ValueError(f"register: a share of the budget lies between 0 and 1, got {wrong[0]}")
         self.every = every
         """Forecast at every n-th interval."""
         self.split = split
         """The validation split; None: the first."""
-        self.laws = (law, *([b.name for b in baselines(with_lr=False)] if fallbacks is None else fallbacks))
+        self.target = target
+        """The loss in nats that the run is meant to reach."""
+        self.register = tuple(sorted(register))
+        """Shares of the budget at which a forecast is frozen."""
         self._tokens: list[int] = []
         self._losses: list[list[float]] = []
         self._sums: PositionSums | None = None
         self._interval: Interval | None = None
         self._learning_rate: Callable[[int], float] | None = None
         self._unlogged: dict[str, float] = {}
+        self._tables: Tables | None = None
 
     # ---- what: LossConsumer
 
@@ -72,22 +86,44 @@ class LiveForecast(RunCallback):
         self._tokens.append(self._interval.tokens)
         self._losses.append((sums["nll_sum"] / sums["count"]).tolist())
         if self._interval.index >= len(self.run.schedule) - 1:
-            self.run.latest.forecast = None
+            self._end()
             return FORECASTS.measured.empty_table()
-        if self._interval.index % self.every or self._interval.index == 0:
+        due = self._interval.index > 0 and self._interval.index % self.every == 0
+        marks = self._marks_reached()
+        if not due and not marks:
             return FORECASTS.measured.empty_table()
-        return self._forecast()
+        found = self._default()
+        for share in marks if isinstance(found, Outlook) else []:
+            self._freeze(share, found)
+        return self._forecast(found) if due else FORECASTS.measured.empty_table()
 
-    def _forecast(self) -> pa.Table:
-        marks = [step * self.run.schedule.tokens_per_step for step in self.run.schedule.steps]
-        tokens_K, tokens_M = np.array(self._tokens, float), np.array(marks[len(self._tokens) :], float)
+    def _default(self) -> Outlook | str:
+        """The default's forecast, or why there is none."""
+        tokens_K, tokens_M = self._parts()
+        lr_R = self._learning_rates(np.concatenate([tokens_K, tokens_M]))
+        try:
+            return outlook(tokens_K, self._means(), tokens_M, lr_R, self._calibrated())
+        except ValueError as e:
+            return str(e)
+
+    def _forecast(self, found: Outlook | str) -> pa.Table:
+        tokens_K, tokens_M = self._parts()
         lr_K, lr_M = self._learning_rates(tokens_K), self._learning_rates(tokens_M)
         quick = baselines(costly=False)  # a training run doesn't wait seconds for a fit
-        projections = project(np.array(self._losses), tokens_K, tokens_M, lr_K, lr_M, baselines=quick)
-        self._publish(projections)
-        same = {"target_tokens": marks[-1]}
-        rows = [{**same, "law": p.law, **_at_the_end(p), "refused": p.refused or None} for p in projections]
+        laws = project(np.array(self._losses), tokens_K, tokens_M, lr_K, lr_M, baselines=quick)
+        self._publish(found)
+        same = {"target_tokens": int(tokens_M[-1])}
+        rows = [{**same, "law": p.law, **_at_the_end(p), "refused": p.refused or None} for p in (_as_law(found), *laws)]
         return pa.Table.from_pylist(rows, schema=FORECASTS.measured)
+
+    def _parts(self) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens at the marks so far and at those to come."""
+        marks = [step * self.run.schedule.tokens_per_step for step in self.run.schedule.steps]
+        return np.array(self._tokens, float), np.array(marks[len(self._tokens) :], float)
+
+    def _means(self) -> np.ndarray:
+        """The losses so far, means over positions."""
+        return np.array(self._losses).mean(1)
 
     def _learning_rates(self, tokens_K: np.ndarray) -> np.ndarray | None:
         """At some tokens; None for a module whose schedule isn't known. The first step's at initialisation."""
@@ -95,14 +131,53 @@ class LiveForecast(RunCallback):
             return None
         return np.array([self._learning_rate(max(int(t), self.run.schedule.tokens_per_step)) for t in tokens_K])
 
-    def _publish(self, projections: list[Projection]) -> None:
-        named = {p.law: p for p in projections if not p.refused}
-        chosen = next((named[law] for law in self.laws if law in named), None)
+    def _calibrated(self) -> Tables:
+        """The numbers shipped, with the bands of this folder's own finished runs where there are enough."""
+        if self._tables is None:
+            self._tables = tables_of(self.run.store.folder)
+        return self._tables
+
+    def _publish(self, found: Outlook | str) -> None:
         self.run.latest.forecast = None
-        if chosen is not None:
-            final = FinalLoss(*(float(value_M[-1]) for value_M in (chosen.loss_M, chosen.low_M, chosen.high_M)))
-            self._unlogged = {f"forecast/{key}": value for key, value in final._asdict().items()}
-            self.run.latest.forecast = final
+        if isinstance(found, str):
+            return
+        low_M, high_M = found.band()
+        ends = (float(value_M[-1]) for value_M in (found.loss_M, low_M, high_M))
+        final = FinalLoss(*ends) if self.target is None else FinalLoss(*ends, *self._decision(self.target))
+        self._unlogged = {f"forecast/{key}": value for key, value in final._asdict().items() if value is not None}
+        self.run.latest.forecast = final
+
+    def _decision(self, target: float) -> tuple[float, float | None]:
+        """Probability that the target is reached, and where a cooldown started now would end."""
+        tokens_K, tokens_M = self._parts()
+        lr_R = self._learning_rates(np.concatenate([tokens_K, tokens_M]))
+        made = decide(tokens_K, self._means(), tokens_M, lr_R, target, tables=self._calibrated())
+        return made.reaches, made.cooldown
+
+    # ---- registered forecasts
+
+    def _marks_reached(self) -> list[float]:
+        """Shares of the budget that have been seen and have no frozen forecast yet."""
+        seen = self._tokens[-1] / self._parts()[1][-1]
+        return [share for share in self.register if share <= seen and not self._place(share).exists()]
+
+    def _place(self, share: float) -> Any:
+        return self.run.store.folder / "registered" / f"at_{100 * share:g}_percent.json"
+
+    def _freeze(self, share: float, found: Outlook) -> None:
+        about = {"share": share, "experiment": self.run.store.experiment, "run": self.run.store.run}
+        split = self.split or next(iter(self.run.engine.splits))
+        freeze(self._place(share), {**about, "split": split, **frozen(found, self._tokens, self._means())})
+
+    def _end(self) -> None:
+        """Score what was registered: the truth is known."""
+        self.run.latest.forecast = None
+        scored = score_run(self.run.store.folder, self._tokens, self._means())
+        if not scored.empty:
+            self._unlogged = {
+                f"forecast/error_at_{100 * share:g}_percent": float(error)
+                for share, error in zip(scored["share"], scored["error"], strict=True)
+            }
 
     # ---- hooks
 
@@ -124,6 +199,14 @@ class LiveForecast(RunCallback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with them."""
         self._tokens, self._losses = list(state_dict["tokens"]), [list(row) for row in state_dict["losses"]]
+
+
+def _as_law(found: Outlook | str) -> Projection:
+    """The default as a row among the laws."""
+    if isinstance(found, str):
+        nothing_M = np.full(1, np.nan)
+        return Projection("default", nothing_M, nothing_M, nothing_M, found)
+    return Projection("default", found.loss_M, *found.band())
 
 
 def _at_the_end(projection: Projection) -> dict[str, float | None]:

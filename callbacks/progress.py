@@ -6,14 +6,17 @@ from typing import Any
 
 import lightning as L
 
+from trajlab.config.launch import jobs_side_by_side
 from trajlab.evaluation.context import FinalLoss, RunCallback, training_module
 from trajlab.evaluation.engine import RAW
+from trajlab.terminal import duration, fitted
 
 
 class Progress(RunCallback):
     """Tokens, losses, tokens per second and time left, on standard error.
 
-    On a terminal one line is rewritten; elsewhere a line is printed at every interval and every ``every_seconds``.
+    On a terminal one line is rewritten; elsewhere, and where jobs of a sweep share the terminal, a line is printed at
+    every interval and every ``every_seconds``.
     """
 
     def __init__(self, every_seconds: float = 30.0) -> None:
@@ -27,13 +30,13 @@ class Progress(RunCallback):
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         """Show the line if it is time."""
-        now, terminal = time.perf_counter(), sys.stderr.isatty()
+        now, terminal = time.perf_counter(), sys.stderr.isatty() and jobs_side_by_side(cores=2) == 1
         due = self.run.due(trainer.global_step) is not None
         if trainer.is_global_zero and (due or now - self._shown > (0.5 if terminal else self.every_seconds)):
             self._shown = now
             line = self._line(trainer.global_step, now, training_module(pl_module).train_loss)
             print(
-                f"\r\033[K{line}" if terminal else line,
+                f"\r\033[K{fitted(line)}" if terminal else line,
                 end="\n" if due or not terminal else "",
                 file=sys.stderr,
                 flush=True,
@@ -56,12 +59,8 @@ class Progress(RunCallback):
 
 
 def forecast_text(final: FinalLoss) -> str:
-    """The final loss to be expected."""
-    return f"will end at {final.loss:.3f} [{final.low:.3f}, {final.high:.3f}]"
-
-
-def duration(seconds: float) -> str:
-    """A length of time for people."""
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
+    """The final loss to be expected with its calibrated band of 90 %, and what it means for the run's target."""
+    words = f"will end at {final.loss:.3f} [{final.low:.3f}, {final.high:.3f}]"
+    reaches = "" if final.reaches is None else f", target {final.reaches:.0%} likely"
+    cooldown = "" if final.cooldown is None else f", {final.cooldown:.3f} by a cooldown now"
+    return words + reaches + cooldown

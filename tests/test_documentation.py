@@ -16,6 +16,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import pandas as pd
 import pytest
 from hydra import compose, initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -27,6 +29,8 @@ from trajlab.analysis.__main__ import main as analyse
 from trajlab.command_line import command_line
 from trajlab.config.parse import parse_values
 from trajlab.data.storygrammar.stories import StoryGrammar
+from trajlab.status import main as status
+from trajlab.status import parser as status_parser
 from trajlab.tasks import VALUES, run
 
 BLOCK = re.compile(r"(?:<!-- ([a-z ]+): (.+?) -->\n)?^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -58,6 +62,16 @@ def commands(block: Block) -> Iterator[list[str]]:
         if re.match(r"([A-Z_]+=\S* )?(python|make|pip|tensorboard|mlflow|xdg-open|source) ", line):
             words = shlex.split(line, comments=True)
             yield words[1:] if "=" in words[0] else words
+
+
+def inline(page: Path) -> Iterator[list[str]]:
+    """The whole commands in a page's text; one with a gap (``…``, ``<runs>``, ``N``) is a form and no command."""
+    for code in re.findall(
+        r"`((?:\.venv/bin/)?(?:python -m|pytest|make) [^`\n]+)`",
+        re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL),
+    ):
+        if not re.search(r"…|<|\bN\b", code):
+            yield shlex.split(code.removeprefix(".venv/bin/"))
 
 
 README = list(blocks(ROOT / "README.md"))
@@ -92,7 +106,8 @@ def test_the_documentation_holds_commands() -> None:
 
 def not_followed() -> list[tuple[str, ...]]:
     """The commands that `followed` doesn't execute, each once."""
-    return sorted({tuple(c) for b in EVERY for c in commands(b) if b.page != "README.md" or b.mark == "compose only"})
+    block = {tuple(c) for b in EVERY for c in commands(b) if b.page != "README.md" or b.mark == "compose only"}
+    return sorted(block | {tuple(c) for page in (ROOT / "README.md", *PAGES) for c in inline(page)})
 
 
 @pytest.mark.parametrize("command", not_followed(), ids=lambda c: " ".join(c)[:90])
@@ -109,11 +124,15 @@ def test_a_command_is_one(command: tuple[str, ...], monkeypatch: pytest.MonkeyPa
             with pytest.raises(InterruptedError):
                 analyse(list(command[3:]))
             assert parsed[0].command == command[3]
+        case ["python", "-m", "trajlab", "status", *words]:
+            assert status_parser().parse_args(words).folder
         case ["python", "-m", "trajlab", *arguments]:
             monkeypatch.syspath_prepend(str(ROOT / "tests" / "plugin_example"))
             composed_first(arguments)
         case ["python", "-m", module, *_]:
             assert find_spec(module), module
+        case ["pytest", *words]:
+            assert all((ROOT / w).exists() for w in words if w.startswith("tests/")), words
         case ["python", "-c", code]:
             compile(code, "docs", "exec")
         case ["python", file, *_]:
@@ -161,6 +180,9 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which somebody has done all that the README says, in its order, in miniature."""
     folder = tmp_path_factory.mktemp("stranger")
     (folder / "stories.txt").write_text("<|endoftext|>".join(StoryGrammar().stories("train", 60)))
+    step = np.arange(100, 6_100, 100)
+    curve = pd.DataFrame({"curve": "mine", "step": step, "loss": 2 + 20 / step**0.5, "lr": 1e-3})
+    curve.assign(loss=curve["loss"].where(step < 3_000)).to_csv(folder / "curves.csv", index=False)
     namespace: dict[str, Any] = {}
     with chdir(folder), pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
@@ -184,6 +206,8 @@ def follow(command: list[str]) -> None:
         case ["python", "-m", "trajlab", "report", runs, *_]:
             if not (Path("reports") / Path(runs).name).exists():  # one report of each folder: seconds each
                 analyse(command[3:])
+        case ["python", "-m", "trajlab", "status", *words]:
+            status(words)
         case ["python", "-m", "trajlab", *arguments]:
             small = [*SMALLER, *SHORT] if any("experiment=" in a for a in arguments) else []
             own = [o for o in small if o.split("=")[0] not in {a.split("=")[0] for a in arguments}]

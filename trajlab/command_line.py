@@ -7,14 +7,16 @@ import traceback
 
 import hydra
 from hydra import compose, initialize_config_module
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from trajlab import interruption
 from trajlab.errors import UserError, did_you_mean
-from trajlab.terminal import first_process
+from trajlab.terminal import first_process, say
 
 SPAN = re.compile(r"(-?\d+)\.\.(-?\d+)")
 MOST_RUNS = 10_000
@@ -99,7 +101,14 @@ def job(config: DictConfig) -> None:
     interruption.stop_if_asked()  # where a library swallowed the exception, the sweep ends here
     from trajlab.tasks import run
 
-    run(config)
+    try:
+        run(config)
+    except Exception as e:
+        if (hydra := HydraConfig.get()).mode == RunMode.MULTIRUN:
+            # the others go on, and Hydra will tell of one failure alone, at their end
+            swept = ", ".join(o for o in hydra.overrides.task if o.partition("=")[0] in config.get("run_keys", ()))
+            say(f"trajlab: job {hydra.job.num} ({swept}) failed: {explained(e, []) or f'{type(e).__name__}: {e}'}")
+        raise
 
 
 def run_line(argv: list[str]) -> None:
@@ -114,12 +123,24 @@ def run_line(argv: list[str]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves exceptions to us; its own answer is up to 49 lines long
     try:
         job()
+        _tell_of_the_sweep(argv[1:])
     except Exception as e:
+        _tell_of_the_sweep(argv[1:])
         if (told := explained(e, argv[1:])) is None:
             raise
         sys.exit(f"trajlab: {told}" if first_process() else 1)  # the others have the same to say, or follow the first
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
+
+
+def _tell_of_the_sweep(arguments: list[str]) -> None:
+    """One line for a sweep that is over: how many of its runs are done."""
+    if not set(MULTIRUN) & set(arguments):
+        return
+    from trajlab.status.sweep import lines_of_the_sweep
+
+    for line in lines_of_the_sweep(arguments):
+        say(line)
 
 
 def explained(error: Exception, overrides: list[str]) -> str | None:

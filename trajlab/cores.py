@@ -10,8 +10,8 @@ CGROUP = Path("/sys/fs/cgroup")
 def let_threads_sleep() -> None:
     """Let OpenMP's threads sleep at a barrier instead of spinning, unless the user has said how they wait.
 
-    With one other process on two cores, spinning threads took two thirds of an eager run's speed; on an idle machine
-    sleeping ones cost nothing that could be measured (docs/benchmarks.md). It has an effect only before torch is imported.
+    A spinning thread takes a core from whoever it waits for as soon as the machine has other work to do
+    (docs/benchmarks.md). This has an effect only before torch is imported.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"

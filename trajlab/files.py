@@ -143,13 +143,16 @@ def writable(path: Path) -> Iterator[None]:
     except UserError:
         raise
     except Exception as e:
-        if _disk_full(e, path):
+        number = _error_number(e)
+        if _disk_full(e, number, path):
             raise UserError(
                 f"{path} can't be written: the disk is full; free some space, or name another place. What was written "
                 "before is whole, and the same command goes on from there"
             ) from e
-        if isinstance(e, OSError) and e.errno in _REFUSED:
-            raise UserError(f"{path} can't be written ({e.strerror}); name a place that can be, or change it") from e
+        if number in _REFUSED:
+            raise UserError(
+                f"{path} can't be written ({os.strerror(number)}); name a place that can be, or change it"
+            ) from e
         raise
 
 
@@ -161,10 +164,18 @@ _NEARLY_NOTHING = 1 << 16
 """Bytes: a disk with less free was full for whoever just failed to write to it."""
 
 
-def _disk_full(error: Exception, path: Path) -> bool:
+def _error_number(error: Exception) -> int | None:
+    """The operating system's number of an error; libraries in Rust give it in words alone."""
     if isinstance(error, OSError) and error.errno is not None:
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if "No space left" in str(error) or "os error 28" in str(error):
+        return error.errno
+    told = re.search(r"\(os error ([0-9]+)\)", str(error))
+    return int(told[1]) if told else None
+
+
+def _disk_full(error: Exception, number: int | None, path: Path) -> bool:
+    if number is not None:
+        return number in (errno.ENOSPC, errno.EDQUOT)
+    if "No space left" in str(error):
         return True
     place = next((p for p in path.absolute().parents if p.is_dir()), None)
     return isinstance(error, RuntimeError) and place is not None and shutil.disk_usage(place).free < _NEARLY_NOTHING

@@ -1,6 +1,6 @@
 """Claims about what size does: models are the clusters that decide, never checkpoints or sequences (docs/methods.md §6)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,9 @@ from scipy import stats
 from trajlab.analysis.claims.claim import Claim, mean_interval, not_testable, one_sided
 from trajlab.analysis.load import Runs
 from trajlab.analysis.manifests import mixture_family, parameters_by_run
-from trajlab.analysis.task_curves import mean_over_tasks, r_squared, runs_frame
+from trajlab.analysis.task_curves import mean_over_tasks, runs_frame
+from trajlab.analysis.task_curves.least_squares import least_squares_r2
+from trajlab.analysis.task_curves.prediction import logarithms, quadratic
 
 LITTLE = 0.01
 """A gain in R² that counts as nothing **(ours)**."""
@@ -34,12 +36,27 @@ def task_claims(runs: Runs) -> Iterator[tuple[str, Claim]]:
 
 
 def _gain_claim(frame: pd.DataFrame, claim: str, over_flops: bool) -> Claim:
-    models = frame["model"].unique()
-    if len(models) < FEWEST:
-        return not_testable(claim, "see the study", f"not testable with {len(models)} models: they are what varies")
-    pseudo = jackknife(frame, lambda part: _gain(part, over_flops))
-    observed, interval = _gain(frame, over_flops), mean_interval(pseudo)
-    shift = observed - float(pseudo.mean())
+    logs, accuracy = logarithms(frame)
+    return gain_claim(logs, accuracy, frame["model"].to_numpy(), claim, over_flops)
+
+
+def gain_claim(
+    logs: Mapping[str, NDArray[np.float64]],
+    accuracy: NDArray[np.float64],
+    models: NDArray[np.object_],
+    claim: str,
+    over_flops: bool,
+) -> Claim:
+    """R² of ln ppl less that of ln FLOPs, or that of ln size beside ln ppl less that of ln ppl; a value per checkpoint."""
+    names = np.unique(models)
+    if len(names) < FEWEST:
+        return not_testable(claim, "see the study", f"not testable with {len(names)} models: they are what varies")
+    keep = [np.ones(len(models), bool), *(models != name for name in names)]
+    observed, *without = (_gain({n: x[k] for n, x in logs.items()}, accuracy[k], over_flops) for k in keep)
+    interval = mean_interval(
+        len(names) * observed - (len(names) - 1) * np.array(without)
+    )  # Tukey's pseudo-values (1958)
+    shift = observed - float(np.mean(interval))
     interval = interval[0] + shift, interval[1] + shift
     bound, margin = (
         (0.0, "over 0") if over_flops else (LITTLE, f"under {LITTLE:g}: a gain that counts as nothing (ours)")
@@ -52,21 +69,16 @@ def _gain_claim(frame: pd.DataFrame, claim: str, over_flops: bool) -> Claim:
         bound,
         above=over_flops,
         margin=margin,
-        holds=f"{len(models)} models",
+        holds=f"{len(names)} models",
         check="R² over models",
     )
 
 
-def _gain(frame: pd.DataFrame, over_flops: bool) -> float:
-    r2 = r_squared(frame)
-    return float(r2["ln ppl"] - r2["ln FLOPs"] if over_flops else r2["ln ppl + ln size"] - r2["ln ppl"])
-
-
-def jackknife(frame: pd.DataFrame, value: Callable[[pd.DataFrame], float]) -> NDArray[np.float64]:
-    """Pseudo-values of ``value`` over models: n·whole − (n − 1)·without one (Tukey 1958)."""
-    models = list(frame["model"].unique())
-    without = np.array([value(frame[frame["model"] != m]) for m in models])
-    return np.asarray(len(models) * value(frame) - (len(models) - 1) * without)
+def _gain(logs: Mapping[str, NDArray[np.float64]], accuracy: NDArray[np.float64], over_flops: bool) -> float:
+    ppl = quadratic(logs["ln ppl"])
+    other = quadratic(logs["ln FLOPs"]) if over_flops else [*ppl, logs["ln size"]]
+    gain = least_squares_r2(ppl, accuracy)[0] - least_squares_r2(other, accuracy)[0]
+    return gain if over_flops else -gain
 
 
 def sequence_claims(runs: Runs, n: int, rng: np.random.Generator) -> Iterator[tuple[str, Claim]]:

@@ -15,7 +15,6 @@ from trajlab.analysis.claims.claim import (
     Claim,
     design,
     mean_claim,
-    mean_interval,
     not_testable,
 )
 from trajlab.analysis.claims.claim_set import ClaimSet
@@ -25,7 +24,8 @@ from trajlab.analysis.manifests import Manifest, single_pass
 from trajlab.analysis.repeated_measures import rm_anova, sign_flip_test
 from trajlab.analysis.stability import stability
 from trajlab.analysis.statistics.grids import complete_grid
-from trajlab.analysis.turning_point import turning_point
+from trajlab.analysis.statistics.intervals import t_interval
+from trajlab.analysis.turning_point import TurningPoint, turn_of
 
 MARGIN = 0.05
 WHY = "nats; 5 % of perplexity, the smallest difference worth naming (ours)"
@@ -88,18 +88,24 @@ def _losses(condition: Condition, grid: pd.DataFrame) -> list[Claim]:
 
 def _turn(intervals: pd.DataFrame, share_K: NDArray[np.float64]) -> Claim:
     """The place of the lowest mean loss; its interval spans the set of intervals that may be the lowest."""
-    claim, published = "tokens at the lowest mean loss, share of the budget", TURN_TOKENS / FINAL_TOKENS
-    levels = sorted(intervals["interval"].unique())
     if intervals["seed"].nunique() < 2:
-        return not_testable(claim, published, "one seed: its spread is unknown")
-    turn = turning_point(intervals, "loss", "interval", "seed")
-    share = dict(zip(levels, share_K, strict=True))
+        return not_testable(LOWEST, TURN_TOKENS / FINAL_TOKENS, "one seed: its spread is unknown")
+    grid = complete_grid(intervals, "loss", "interval", "seed")
+    return turn_claim(turn_of(grid.to_numpy()), share_K)
+
+
+LOWEST = "tokens at the lowest mean loss, share of the budget"
+
+
+def turn_claim(turn: TurningPoint, share_K: NDArray[np.float64]) -> Claim:
+    """``turn`` by the numbers of the intervals, whose shares of the budget are ``share_K``."""
+    published = TURN_TOKENS / FINAL_TOKENS
     step = float(np.diff(share_K).max())
-    low, high = share[turn.confidence_set[0]], share[turn.confidence_set[-1]]
+    low, high = share_K[turn.confidence_set[0]], share_K[turn.confidence_set[-1]]
     region = (published - 1.01 * step, published + 1.01 * step)
     why = f"±{step:.3g}: one interval, since no place between two is measured"
     words = f"set of {len(turn.confidence_set)} intervals; turn: p = {turn.p:.3g}"
-    return Claim(claim, published, share[turn.best], low, high, region, why, "seeds", "place of the turn", words)
+    return Claim(LOWEST, published, share_K[turn.best], low, high, region, why, "seeds", "place of the turn", words)
 
 
 def _effects(telemetry: pd.DataFrame) -> list[Claim]:
@@ -122,10 +128,6 @@ def _effect(telemetry: pd.DataFrame, measure: str, claim: str, margin: float) ->
     p = rm_anova(frame, measure, "interval", "seed", n_bootstrap=0).p_gg
     flips = sign_flip_test(frame, measure, "interval", "seed")
     y_SK = complete_grid(frame, measure, "interval", "seed").to_numpy()
-    off_SK = y_SK - y_SK.mean(1, keepdims=True)
-    ends = np.array([mean_interval(off_S) for off_S in off_SK.T])
-    unit = 1.0 if measure == "loss" else float(y_SK.mean())
-    level = bool(np.abs(ends).max() <= margin * unit)
     return Claim(
         claim,
         "significant",
@@ -133,8 +135,17 @@ def _effect(telemetry: pd.DataFrame, measure: str, claim: str, margin: float) ->
         margin=f"p_GG ≤ .05; contradicted where all intervals are equal within {margin:g}",
         holds="seeds",
         check="interval effect",
-        decided=CONTRADICTED if level else SUPPORTED if p <= ALPHA else UNDECIDED,
+        decided=effect_verdict(p, y_SK, margin * (1.0 if measure == "loss" else float(y_SK.mean()))),
     )
+
+
+def effect_verdict(p: float, y_SK: NDArray[np.float64], margin: float) -> str:
+    """From the corrected ``p`` and each interval's distance from the mean of all, in the unit of ``y_SK``."""
+    off_SK = y_SK - y_SK.mean(1, keepdims=True)
+    n = len(off_SK)
+    ends = t_interval(off_SK.mean(0), off_SK.std(0, ddof=1) / n**0.5, n)
+    level = bool(np.abs(ends).max() <= margin)
+    return CONTRADICTED if level else SUPPORTED if p <= ALPHA else UNDECIDED
 
 
 def repeats_its_text(manifest: Manifest) -> bool:

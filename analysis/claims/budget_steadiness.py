@@ -1,14 +1,17 @@
 """The budget study's claims of instability: volatility, backslides, no stable phase (docs/methods.md §6)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 
 from trajlab.analysis.claims.claim import CONTRADICTED, SUPPORTED, UNDECIDED, Claim, mean_interval, not_testable
 from trajlab.analysis.conditions import Condition
-from trajlab.analysis.stability import stability
+from trajlab.analysis.stability import stability, stable_phase
 from trajlab.analysis.statistics.grids import complete_grid
-from trajlab.analysis.steadiness import excess_backslides, steadiest, volatility_effect
+from trajlab.analysis.steadiness import ExcessBackslides, excess_backslides, steadiest, volatility_effect
 
 ALPHA = 0.05
 RECURRENT = 2.0
@@ -22,8 +25,13 @@ def steadiness_claims(condition: Condition) -> list[Claim]:
 
 
 def _volatility(frame: pd.DataFrame) -> Claim:
-    claim = "interval effect on rolling volatility, detrended"
     loss_SK = complete_grid(frame, "loss", "interval", "seed", min_subjects=1).to_numpy()[:, 1:]
+    return volatility_claim(loss_SK)
+
+
+def volatility_claim(loss_SK: NDArray[np.float64]) -> Claim:
+    """Of losses without their initialisation."""
+    claim = "interval effect on rolling volatility, detrended"
     try:
         effect = volatility_effect(loss_SK)
     except ValueError as e:
@@ -40,21 +48,28 @@ def _volatility(frame: pd.DataFrame) -> Claim:
     )
 
 
+RISES = "recurrent backslides: rises beyond 2 se per seed, less those of a steady run"
+
+
 def _backslides(frame: pd.DataFrame) -> Claim:
-    claim = "recurrent backslides: rises beyond 2 se per seed, less those of a steady run"
     try:
         found = excess_backslides(frame)
     except ValueError as e:
-        return not_testable(claim, "in the runs", str(e))
+        return not_testable(RISES, "in the runs", str(e))
+    return backslides_claim(found)
+
+
+def backslides_claim(found: ExcessBackslides) -> Claim:
+    """At least `RECURRENT` more than a steady run shows."""
     excess_S = found.observed_S - found.expected_S
     if len(excess_S) < 2:
-        return not_testable(claim, "in the runs", "one seed: its spread is unknown")
+        return not_testable(RISES, "in the runs", "one seed: its spread is unknown")
     mean = float(excess_S.mean())
     low, high = mean_interval(excess_S)
     half = float(np.hypot((high - low) / 2, 1.96 * found.spread))
     words = f"{found.observed_S.min():.0f} to {found.observed_S.max():.0f} per seed, {mean:+.1f} beyond a steady run's"
     return Claim(
-        claim,
+        RISES,
         f"in the runs (≥ {RECURRENT:g})",
         words,
         mean - half,
@@ -66,38 +81,40 @@ def _backslides(frame: pd.DataFrame) -> Claim:
     )
 
 
+NO_PHASE = "no stable phase: share of seeds without one"
+
+
 def _stable_phase(frame: pd.DataFrame) -> Claim:
-    """A curve still on its way down has no stable phase either, however smooth it is."""
-    claim, published = "no stable phase: share of seeds without one", "none"
     telemetry = stability(frame)
     if telemetry.loc[telemetry["delta"].notna(), "delta_se"].isna().any():
-        return not_testable(claim, published, "no stored windows (window_nll), so the error of a rise is not known")
-    stable = telemetry.groupby("seed")["stable"].any()
-    smooth = stability(_smoothed(frame)).groupby("seed")["stable"].any()
-    without = int((~stable[smooth]).sum())
-    if not smooth.any():
-        return not_testable(claim, published, "a steady curve of the same shape has none either")
-    interval = stats.binomtest(without, int(smooth.sum())).proportion_ci(1 - ALPHA, method="exact")
+        return not_testable(NO_PHASE, "none", "no stored windows (window_nll), so the error of a rise is not known")
+    runs = telemetry.sort_values("interval").groupby("seed")
+    return stable_phase_claim([(run["loss"].to_numpy(float), run["delta_se"].to_numpy(float)) for _, run in runs])
+
+
+def stable_phase_claim(curves: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> Claim:
+    """Of each seed's losses and the standard errors of their changes.
+
+    A curve still on its way down has no stable phase either, however smooth it is: each seed is held against its own steadiest
+    curve with the errors of its own windows.
+    """
+    stable_S = np.array([stable_phase(loss_K, error_K).any() for loss_K, error_K in curves])
+    smooth = [(np.r_[loss_K[0], steadiest(loss_K[1:])], error_K) for loss_K, error_K in curves]
+    smooth_S = np.array([stable_phase(loss_K, error_K).any() for loss_K, error_K in smooth])
+    n, without = int(smooth_S.sum()), int((~stable_S[smooth_S]).sum())
+    if not n:
+        return not_testable(NO_PHASE, "none", "a steady curve of the same shape has none either")
+    interval = stats.binomtest(without, n).proportion_ci(1 - ALPHA, method="exact")
     low, high = float(interval.low), float(interval.high)
-    verdict = SUPPORTED if low > 0.5 else CONTRADICTED if high < 0.5 else UNDECIDED
     return Claim(
-        claim,
-        published,
-        without / int(smooth.sum()),
+        NO_PHASE,
+        "none",
+        without / n,
         low,
         high,
         (0.5, np.inf),
         "in most seeds whose steady curve has one",
         "seeds",
         "stable phase",
-        decided=verdict,
+        decided=SUPPORTED if low > 0.5 else CONTRADICTED if high < 0.5 else UNDECIDED,
     )
-
-
-def _smoothed(frame: pd.DataFrame) -> pd.DataFrame:
-    """The runs as they would be without instability: each seed's steadiest curve, with the errors of its own windows."""
-    parts = []
-    for _, run in frame.sort_values("interval").groupby("seed"):
-        loss_K = np.r_[run["loss"].iloc[0], steadiest(run["loss"].to_numpy(float)[1:])]
-        parts.append(run.assign(loss=loss_K))
-    return pd.concat(parts, ignore_index=True)

@@ -72,7 +72,7 @@ def forecast_curves(
     ax.set_ylim(late.min() - margin, late.max() + margin)
     ax.set_ylabel("loss (nats per token)")
     token_axis(ax)
-    legend(ax)
+    beside(ax)
     return figure
 
 
@@ -81,10 +81,10 @@ def live_forecasts(forecasts: pd.DataFrame, final_loss: float, *, caption: str =
     figure, (ax,) = new_figure(title or "The final loss as forecast along the run", caption)
     for colour, (law, rows) in zip(PALETTE, forecasts.dropna(subset=["forecast"]).groupby("law"), strict=False):
         ax.plot(rows["tokens"], rows["forecast"], ".-", color=colour, linewidth=1, label=str(law))
-        if law == "temporal":
+        if law == "default":  # the others' bands know only the noise of their evidence
             ax.fill_between(rows["tokens"], rows["low"], rows["high"], color=colour, alpha=0.2, linewidth=0)
     ax.axhline(final_loss, color="0.3", linestyle="--", linewidth=1, label=f"final loss {final_loss:.3f}")
     ax.set_ylabel("forecast of the final loss (nats per token)")
     token_axis(ax)
-    legend(ax)
+    beside(ax)
     return figure

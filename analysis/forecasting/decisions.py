@@ -1,7 +1,7 @@
 """What a forecast is for: `decide`, whether a run reaches its target and what its remaining tokens buy.
 
-Probabilities are read off the calibrated quantiles (5, 25, 50, 75, 95 %), linear in between and with Gaussian tails beyond, so
-they are as calibrated as the bands are. Losses in nats.
+Probabilities are read off the calibrated quantiles (5, 25, 75, 95 %), linear in between and with Gaussian tails beyond, so
+they are as calibrated as the bands are. The forecast isn't taken for the median: where errors are skewed it isn't. Losses in nats.
 """
 
 from dataclasses import dataclass
@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
+from trajlab.analysis.forecasting.calibration import LEVELS
 from trajlab.analysis.forecasting.default import Outlook, Tables, outlook
-
-LEVELS = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
 
 
 @dataclass(frozen=True)
@@ -30,12 +29,11 @@ class Decision:
 
 def probability_under(o: Outlook, target: float) -> float:
     """Probability that the last loss of the outlook is at most ``target``."""
-    low, low50, high50, high = o.loss_M[-1] + o.quantiles_4 * o.spread_M[-1]
-    at = np.array([low, low50, o.loss_M[-1], high50, high])
-    if target < low:
-        return float(norm.cdf(norm.ppf(0.05) * (at[2] - target) / max(at[2] - low, 1e-12)))
-    if target > high:
-        return float(norm.cdf(norm.ppf(0.95) * (target - at[2]) / max(high - at[2], 1e-12)))
+    at = o.loss_M[-1] + o.quantiles_4 * o.spread_M[-1]
+    if target < at[0]:
+        return float(norm.cdf(norm.ppf(LEVELS[0]) * (o.loss_M[-1] - target) / max(o.loss_M[-1] - at[0], 1e-12)))
+    if target > at[3]:
+        return float(norm.cdf(norm.ppf(LEVELS[3]) * (target - o.loss_M[-1]) / max(at[3] - o.loss_M[-1], 1e-12)))
     return float(np.interp(target, at, LEVELS))
 
 

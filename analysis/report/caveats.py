@@ -15,7 +15,7 @@ FEW_SEEDS = 6
 def status_strip(runs: Runs) -> list[tuple[str, str]]:
     """Runs, unfinished, diverged, data, commit, dates: name and value."""
     strip = [
-        ("Runs", f"{len(runs.manifests):,}"),
+        ("Runs", f"{len(runs.manifests) + len(set(diverged(runs)) - {_name(m) for m in runs.manifests}):,}"),
         ("Unfinished", f"{len(unfinished(runs)):,}"),
         ("Diverged", f"{len(diverged(runs)):,}"),
         (
@@ -41,6 +41,7 @@ def unfinished(runs: Runs) -> list[tuple[str, str]]:
 def diverged(runs: Runs) -> list[tuple[str, str]]:
     """Runs that say so of themselves, or with a loss that isn't finite: experiment and run."""
     said = {_name(m) for m in runs.manifests if m.get("status") == "diverged"}
+    said |= {(experiment, run) for experiment, _, run in (name.partition("/") for name in runs.diverged)}
     frame = runs.intervals
     if not frame.empty and "loss" in frame:
         bad = frame[~np.isfinite(frame["loss"].to_numpy(float))]

@@ -1,6 +1,7 @@
-"""Several conditions of one experiment: final and best losses, differences paired by seed, which is better and how surely.
+"""Several conditions of one experiment: final and best losses, and each condition against the one that ended lowest.
 
-Conditions C, seeds S, intervals K. Nothing here pools over conditions.
+The differences, their bands and the decisions are those of `trajlab.analysis.compare`. Nothing here pools over conditions.
+Conditions C, seeds S, intervals K.
 """
 
 from dataclasses import dataclass
@@ -8,16 +9,24 @@ from itertools import groupby
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from trajlab.analysis.compare import compare
 from trajlab.analysis.conditions import Condition
 from trajlab.analysis.figures.style import human_count
-from trajlab.analysis.load import without_seed
+from trajlab.analysis.load import swept_values, without_seed
 from trajlab.analysis.report.summary import common_curves, number
 from trajlab.analysis.statistics.intervals import t_interval
 
-BAND = "paired t over seeds, Bonferroni over intervals and conditions"
-"""How the simultaneous band is made: it holds at all intervals and for all conditions at once, at the price of width."""
+BAND = "holds at all intervals and for all conditions at once; from trajlab.analysis.compare"
+"""What the simultaneous band is."""
+
+ALPHA = 0.05
+
+SAID = 3
+"""Pairs up to which each has its sentence in the first screen; more are summed up there and said in a fold."""
+
+BETTER, LIKELY, OPEN, SINGLE, ALONE = "worse", "probably worse", "not told apart", "one seed", "not comparable"
+"""What another condition is beside the one that ended lowest."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +36,24 @@ class Comparison:
     experiment: str
     reference: str
     conditions: list[Condition]
+    """By their mean final loss, the lowest first."""
     losses: pd.DataFrame
     """A row per condition: condition, seeds, best loss and final loss with 95 % intervals, tokens at best."""
+    pairs: pd.DataFrame
+    """A row per other condition: condition, verdict, difference at the end (nats) with its interval, ahead from (tokens), p."""
     differences: pd.DataFrame
-    """A row per other condition × interval: condition, tokens, n, difference (other − reference, nats), low, high."""
+    """A row per other condition × interval: condition, tokens, n, difference (other − reference, nats), band_low, band_high."""
     sentences: list[str]
+    """What the first screen says."""
+    each: list[str]
+    """A sentence for each pair."""
+
+
+@dataclass(frozen=True)
+class _Pair:
+    row: dict[str, object]
+    band: pd.DataFrame
+    words: str
 
 
 def comparisons(found: list[Condition]) -> list[Comparison]:
@@ -45,40 +67,36 @@ def comparisons(found: list[Condition]) -> list[Comparison]:
 
 
 def _compared(experiment: str, own: list[Condition]) -> Comparison:
-    losses = pd.DataFrame([_losses(c) for c in own])
-    reference = own[int(losses["final loss (nats)"].fillna(np.inf).argmin())]
-    others = [c for c in own if c is not reference]
-    differences = pd.concat([_difference(c, reference, len(others)) for c in others], ignore_index=True)
-    words = [_which(c, reference, differences[differences["condition"] == setting(c)]) for c in others]
-    return Comparison(experiment, setting(reference), own, losses, differences, words)
+    losses = pd.DataFrame([_losses(c) for c in own]).sort_values("final loss (nats)", kind="stable", na_position="last")
+    own = [own[place] for place in losses.index]
+    reference, others = own[0], own[1:]
+    pairs = [_pair(reference, c, len(others)) for c in others]
+    each = [p.words for p in pairs]
+    table = pd.DataFrame([p.row for p in pairs])
+    sentences = each if len(each) <= SAID else [_summed_up(setting(reference), losses, table)]
+    bands = [p.band for p in pairs if not p.band.empty]
+    differences = pd.concat(bands, ignore_index=True) if bands else pd.DataFrame()
+    return Comparison(
+        experiment, setting(reference), own, losses.reset_index(drop=True), table, differences, sentences, each
+    )
 
 
 def _losses(condition: Condition) -> dict[str, object]:
-    row: dict[str, object] = {"condition": setting(condition), "seeds": condition.seeds}
+    row: dict[str, object] = {"condition": setting(condition)}
     curves = common_curves(condition.intervals)
     places = {} if curves is None else {"best": curves.best, "final": -1}
-    for what in ("best", "final"):
+    for what in ("final", "best"):
         values_S = np.array([np.nan]) if curves is None else curves.loss_SK[:, places[what]]
         low, high = t_interval(float(values_S.mean()), _error(values_S), len(values_S))
         row |= {f"{what} loss (nats)": values_S.mean(), f"{what}: 95 % CI from": low, f"{what}: to": high}
-    return row | {"tokens at best": np.nan if curves is None else curves.tokens_K[curves.best]}
+    return row | {
+        "tokens at best": np.nan if curves is None else curves.tokens_K[curves.best],
+        "seeds": condition.seeds,
+    }
 
 
 def _error(values_S: np.ndarray) -> float:
     return float(values_S.std(ddof=1) / np.sqrt(len(values_S))) if len(values_S) > 1 else float("nan")
-
-
-def _difference(other: Condition, reference: Condition, family: int) -> pd.DataFrame:
-    """Paired by seed at the token counts that both have."""
-    a, b = (c.intervals.pivot_table(index="seed", columns="tokens", values="loss") for c in (other, reference))
-    paired = (a - b).dropna(how="all").dropna(axis=1)
-    table = pd.DataFrame({"condition": setting(other), "tokens": paired.columns.to_numpy(float), "n": len(paired)})
-    mean, error = paired.mean().to_numpy(), (paired.std(ddof=1) / np.sqrt(max(len(paired), 1))).to_numpy()
-    level = 1 - 0.05 / max(family * len(table), 1)
-    half = stats.t.ppf((1 + level) / 2, max(len(paired) - 1, 1)) * error
-    low, high = t_interval(mean, error, len(paired))
-    shown = {"difference": mean, "ci_low": low, "ci_high": high}
-    return table.assign(**shown, band_low=mean - half, band_high=mean + half)
 
 
 def setting(condition: Condition) -> str:
@@ -86,26 +104,144 @@ def setting(condition: Condition) -> str:
     return without_seed(str(condition.intervals["run"].iloc[0])) or "as configured"
 
 
-def _which(other: Condition, reference: Condition, d: pd.DataFrame) -> str:
-    """Which is better, from where on, by how much, how sure."""
+def swept_number(own: list[Condition]) -> tuple[str, list[float]] | None:
+    """The one key that was swept over numbers, and each condition's value; None where conditions differ in anything else."""
+    values = [swept_values(setting(c)) for c in own]
+    keys = {key for v in values for key in v}
+    if len(keys) != 1 or not all(len(v) == 1 for v in values):
+        return None
+    (key,) = keys
+    numbers = [v[key] for v in values]
+    found = [n for n in numbers if isinstance(n, float) and np.isfinite(n)]
+    return (key, found) if len(set(found)) == len(own) else None
+
+
+# ---- one pair
+
+
+def _pair(reference: Condition, other: Condition, family: int) -> _Pair:
+    """``other`` against ``reference``, one of ``family`` such comparisons."""
     a, b = setting(reference), setting(other)
-    if d.empty or not np.isfinite(d["difference"]).any():
-        return f"{b} shares no seed and interval with {a}: nothing can be paired."
-    last = d.iloc[-1]
-    end = f"{abs(last['difference']):.3f} nats {'lower' if last['difference'] >= 0 else 'higher'} than {b}, at {human_count(last['tokens'])} tokens"
-    if not last["n"] > 1:
-        return f"{a} ended {end}; they share one seed, so nothing says how sure that is."
-    pairs = f"95 % CI of the difference {signed(last['ci_low'])} to {signed(last['ci_high'])}, {number(int(last['n']))} seeds paired"
-    apart = (d["band_low"] > 0).to_numpy()
-    if apart[-1]:
-        start = 0 if apart.all() else len(apart) - int(np.argmin(apart[::-1]))
-        since = human_count(d["tokens"].iloc[start])
-        return f"{a} is better: it ended {end} ({pairs}), and is ahead from {since} tokens on by a band that holds at all intervals at once."
-    if last["ci_low"] > 0:
-        return f"{a} is probably better: it ended {end} ({pairs}), but a band that holds at all intervals at once includes 0 there."
-    return f"{a} ended {end}, which may be chance ({pairs}): which is better is not settled."
+    try:
+        frame, seeds = _shared(reference, other)
+        if frame.groupby("which")["seed"].nunique().min() < 2:
+            return _single(a, b, frame, bool(seeds))
+        found = compare(frame, "reference", "other", column="which", level=1 - ALPHA / family)
+    except ValueError as e:
+        row = {"condition": b, "verdict": ALONE}
+        return _Pair(row, pd.DataFrame(), f"{b} can't be held against {a}: {e}.")
+    band = found.band.rename(columns={"low": "band_low", "high": "band_high"})
+    band = band.assign(condition=b, n=min(found.runs))[
+        ["condition", "tokens", "n", "difference", "band_low", "band_high"]
+    ]
+    last, ahead = found.band.iloc[-1], _ahead_from(found.band)
+    low, high = _end_interval(frame, found.paired)
+    verdict = BETTER if ahead is not None else LIKELY if low > 0 else OPEN
+    row = {"condition": b, "verdict": verdict, "difference at the end (nats)": last["difference"]}
+    row |= {"95 % CI from": low, "to": high, "ahead from (tokens)": ahead, "p": min(1.0, found.p * family)}
+    paired = f"{number(seeds)} seeds paired" if found.paired else f"{found.runs[0]} against {found.runs[1]} runs"
+    return _Pair(row, band, _words(a, b, last, (low, high), ahead, paired))
 
 
-def signed(value: float) -> str:
-    """With its sign, a true minus."""
-    return f"{value:+.3f}".replace("-", "−")
+def _single(a: str, b: str, frame: pd.DataFrame, same_seed: bool) -> _Pair:
+    """One run on a side: what the difference is, and that nobody knows how sure it is."""
+    mean = frame.groupby(["which", "tokens"])["loss"].mean()
+    difference = (mean["other"] - mean["reference"]).rename("difference").reset_index()
+    band = difference.assign(condition=b, n=1, band_low=np.nan, band_high=np.nan)
+    last = difference.iloc[-1]
+    row = {"condition": b, "verdict": SINGLE, "difference at the end (nats)": last["difference"]}
+    why = "they share one seed" if same_seed else "one of them has a single run"
+    words = f"{_ended(a, b, last)}; {why}, so nothing says how sure that is."
+    return _Pair(row, band[["condition", "tokens", "n", "difference", "band_low", "band_high"]], words)
+
+
+def _ended(a: str, b: str, last: pd.Series) -> str:
+    way = "lower" if last["difference"] >= 0 else "higher"
+    return f"{a} ended {abs(last['difference']):.3f} nats {way} than {b}, at {human_count(last['tokens'])} tokens"
+
+
+def _shared(reference: Condition, other: Condition) -> tuple[pd.DataFrame, int]:
+    """Rows of both at tokens that all their runs have, of the seeds that both have (of all, where they share none).
+
+    Raises ValueError where nothing can be held against each other.
+    """
+    parts = [c.intervals.assign(which=w) for c, w in ((reference, "reference"), (other, "other"))]
+    seeds = set(parts[0]["seed"]) & set(parts[1]["seed"])
+    if seeds:
+        parts = [p[p["seed"].isin(seeds)] for p in parts]
+    tokens = [p.groupby("tokens")["seed"].nunique() for p in parts]
+    at = set.intersection(*(set(t.index[t == p["seed"].nunique()]) for t, p in zip(tokens, parts, strict=True)))
+    if not at:
+        raise ValueError("they were evaluated at other tokens; trajlab.analysis.align puts them on common ones")
+    frame = pd.concat([p[p["tokens"].isin(at)] for p in parts])
+    return frame.assign(interval=frame["tokens"].rank(method="dense").astype(int)), len(seeds)
+
+
+def _ahead_from(band: pd.DataFrame) -> float | None:
+    """Tokens from which the difference lies above 0 to the end, by a band that holds everywhere; None where it doesn't."""
+    apart_K = (band["differs"] & (band["difference"] > 0)).to_numpy(bool)
+    if not apart_K[-1]:
+        return None
+    start = 0 if apart_K.all() else len(apart_K) - int(np.argmin(apart_K[::-1]))
+    return float(band["tokens"].iloc[start])
+
+
+def _end_interval(frame: pd.DataFrame, paired: bool) -> tuple[float, float]:
+    """95 % t interval of the difference at the last tokens alone; Welch's where runs aren't paired."""
+    last = frame[frame["tokens"] == frame["tokens"].max()]
+    a, b = (last[last["which"] == w].set_index("seed")["loss"] for w in ("reference", "other"))
+    if paired:
+        d = (b - a).to_numpy(float)
+        low, high = t_interval(float(d.mean()), _error(d), len(d))
+        return float(low), float(high)
+    from scipy.stats import ttest_ind
+
+    interval = ttest_ind(b, a, equal_var=False).confidence_interval()
+    return float(interval.low), float(interval.high)
+
+
+def _words(a: str, b: str, last: pd.Series, ci: tuple[float, float], ahead: float | None, paired: str) -> str:
+    """Which is better, from where on, by how much, how sure."""
+    at = f"at {human_count(last['tokens'])} tokens"
+    if ahead is not None:
+        by = _by(last["difference"], "band", last["low"], last["high"])
+        return (
+            f"{a} is better than {b} from {human_count(ahead)} tokens on: {at} it ended {by}. The band holds at all intervals "
+            f"at once; {paired}."
+        )
+    by = _by(last["difference"], "95 % CI", *ci)
+    if ci[0] > 0:
+        return (
+            f"{a} is probably better than {b}: {at} it ended {by}, {paired}; but a band that holds at all intervals at once "
+            f"includes 0 there."
+        )
+    return f"{a} or {b}: not settled. {at.capitalize()} {a} ended {by}, {paired}: that may be chance."
+
+
+def _by(difference: float, what: str, low: float, high: float) -> str:
+    """``lower by 0.661 nats (95 % CI 0.415 to 0.907)``, in the direction of the difference."""
+    if difference < 0:
+        difference, low, high = -difference, -high, -low
+        return f"higher by {difference:.3f} nats ({what} {_plain(low)} to {_plain(high)})"
+    return f"lower by {difference:.3f} nats ({what} {_plain(low)} to {_plain(high)})"
+
+
+def _plain(value: float) -> str:
+    return f"{value:.3f}".replace("-", "−")
+
+
+def _summed_up(reference: str, losses: pd.DataFrame, pairs: pd.DataFrame) -> str:
+    """One sentence on many conditions."""
+    best = losses.iloc[0]
+    counts = pairs["verdict"].value_counts()
+    text = f"Of {number(len(losses))} conditions {reference} ended lowest, {best['final loss (nats)']:.3f} nats."
+    if clear := int(counts.get(BETTER, 0)):
+        rest = "all others" if clear == len(pairs) else f"{number(clear)} of the {number(len(pairs))} others"
+        text += f" It is better than {rest} by bands that hold at all intervals and for all conditions at once."
+    near = pairs.loc[pairs["verdict"].isin([LIKELY, OPEN]), "condition"].tolist()
+    if near:
+        shown = ", ".join(near[:4]) + (f" and {number(len(near) - 4)} more" if len(near) > 4 else "")
+        text += f" Not told apart from it: {shown}."
+    if alone := int(counts.get(ALONE, 0)) + int(counts.get(SINGLE, 0)):
+        text += f" Of {number(alone)} nothing can be said for sure: one seed, or other intervals."
+    return text

@@ -1,5 +1,6 @@
 """A section of the report: texts, tables and figures in reading order."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -28,9 +29,14 @@ class Section:
         """A box that says what is missing and why; plain text."""
         self.blocks.append(Block("problem", words))
 
-    def table(self, frame: pd.DataFrame, caption: str = "", *, folded: bool = False) -> None:
-        """A table with its caption; ``folded`` shows the caption alone until it is opened."""
-        self.blocks.append(Block("table", caption, frame=frame, folded=folded))
+    def table(
+        self, frame: pd.DataFrame, caption: str = "", *, folded: bool = False, columns: Sequence[str] | None = None
+    ) -> None:
+        """A table with its caption; ``folded`` shows the caption alone until it is opened.
+
+        ``columns`` chooses what is shown of a wide table, those of them that it has; its CSV file holds all.
+        """
+        self.blocks.append(Block("table", caption, frame=frame, folded=folded, columns=columns))
 
     def figure(self, figure: Figure, name: str, caption: str = "", *, alt: str = "") -> None:
         """A figure; ``alt`` states its finding for those who can't see it, the caption unless given."""
@@ -48,3 +54,11 @@ class Block:
     name: str = ""
     alt: str = ""
     folded: bool = False
+    columns: Sequence[str] | None = None
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """The table as it is shown: the columns that were chosen."""
+        assert self.frame is not None
+        chosen = self.frame.columns if self.columns is None else [c for c in self.columns if c in self.frame]
+        return self.frame[list(chosen)]

@@ -64,6 +64,37 @@ HEADERS = {
     "band_low": "simultaneous band from",
     "band_high": "to ",
     "hedges_g": "Hedges' g",
+    "p_fall": "p (fall)",
+    "p_rise": "p (rise)",
+    "fall": "fall (nats)",
+    "fall_low": "fall: 95 % CI from",
+    "fall_high": "fall: to",
+    "rise": "rise (nats)",
+    "rise_low": "rise: 95 % CI from",
+    "rise_high": "rise: to",
+    "best": "lowest at interval",
+    "confidence_set": "intervals that may be the lowest",
+    "p_sign_flip": "p (sign flips)",
+    "mean_a": "loss at a (nats)",
+    "mean_b": "loss at b (nats)",
+    "g_low": "g: 95 % CI from",
+    "g_high": "g: to",
+    "phi": "φ, AR(1)",
+    "sd_residual": "sd of residuals (nats)",
+    "sd_seed": "sd of seeds (nats)",
+    "effect": "effect (nats)",
+    "margin": "margin",
+    "holds": "interval holds",
+    "error_rate": "wrong verdicts (share)",
+    "seconds_load": "seconds to load",
+    "parameters": "parameters",
+    "first_ppl": "first perplexity",
+    "lowest_ppl": "lowest perplexity",
+    "last_ppl": "last perplexity",
+    "mape": "mean relative error (share)",
+    "final_error": "error at the end (nats)",
+    "inside": "inside the band (share)",
+    "target_at": "target: raw at",
 }
 """What stands over a column; any other is its name with spaces."""
 
@@ -118,14 +149,16 @@ def p_words(p: float) -> str:
 
 
 def _column(name: Hashable, values: pd.Series) -> Column:
-    listed = [None if _missing(v) else v for v in values.tolist()]
+    listed = [None if _missing(v) or v == "–" else v for v in values.tolist()]
     present = [v for v in listed if v is not None]
-    numeric = bool(present) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in present)
+    numeric = bool(present or values.dtype.kind in "fi") and all(
+        isinstance(v, int | float) and not isinstance(v, bool) for v in present
+    )
     if not numeric:
         cells = ["–" if v is None else _text(v) for v in listed]
         return Column(header(name), cells, False, cells)
-    show = _number_format(str(name), present)
-    cells = ["–" if v is None else show(float(v)) for v in listed]
+    show = _number_format(str(name), present) if present else str
+    cells = ["–" if v is None else show(float(v)).replace("-", "−") for v in listed]
     return Column(header(name), cells, True, ["" if v is None else repr(float(v)) for v in listed])
 
 
@@ -140,9 +173,15 @@ def _number_format(name: str, values: Sequence[float]):  # type: ignore[no-untyp
         return lambda v: _outlier(v) or f"{v:g}"
     if min(finite) < 1e-5 * max(finite) and min(finite) < 1e-5:  # no one number of decimals serves both
         return lambda v: _outlier(v) or f"{v:.3g}"
-    middle = float(np.median(finite))
-    decimals = min(max(DIGITS - 1 - math.floor(math.log10(middle)), 0), 8)
+    decimals = min(_decimals(float(np.median(finite))), max(DIGITS, _decimals(max(finite))))
+    while decimals and all(abs(round(v, decimals - 1) - v) < 1e-9 * v for v in finite):
+        decimals -= 1  # 17.4 and 4.6, not 17.400 and 4.600
     return lambda v: _outlier(v) or f"{v:,.{decimals}f}"
+
+
+def _decimals(value: float) -> int:
+    """Decimals that show `DIGITS` significant digits of a value."""
+    return min(max(DIGITS - 1 - math.floor(math.log10(value)), 0), 8)
 
 
 def _outlier(value: float) -> str:
@@ -151,8 +190,10 @@ def _outlier(value: float) -> str:
 
 
 def _text(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return (f"{value:,.0f}" if abs(value) >= 1e4 and float(value).is_integer() else f"{value:.4g}").replace(
+            "-", "−"
+        )
     return "yes" if value is True else "no" if value is False else str(value)
 
 

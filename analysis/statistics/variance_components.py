@@ -43,7 +43,13 @@ def variance_components(
     if factors is None:
         frame = with_seed_factors(frame)
         factors = [f for f in FACTORS if f in frame and len(frame[f].unique()) > 1]
-    y = _cells(frame, dv, list(factors))
+    return components_of(_cells(frame, dv, list(factors)), factors, level=level, n_draws=n_draws, seed=seed)
+
+
+def components_of(
+    y: NDArray[np.float64], factors: Sequence[str], *, level: float = 0.95, n_draws: int = 10_000, seed: int = 0
+) -> pd.DataFrame:
+    """As `variance_components`, of an array with an axis per factor."""
     squares, df = _squares(y)
     drawn_FB = squares[:, None] / np.random.default_rng(seed).chisquare(df, (n_draws, len(df))).T
     per_level = np.array([y.size / n for n in y.shape])

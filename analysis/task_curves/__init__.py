@@ -12,7 +12,7 @@ from trajlab.analysis.task_curves.frames import (
     predictor_frame,
     runs_frame,
 )
-from trajlab.analysis.task_curves.prediction import matched_accuracy, predictors, r_squared
+from trajlab.analysis.task_curves.prediction import matched_accuracy, predictors
 from trajlab.analysis.task_curves.shapes import breakthroughness, improvement, linearity, task_shapes
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "mean_over_tasks",
     "predictor_frame",
     "predictors",
-    "r_squared",
     "runs_frame",
     "task_shapes",
 ]

@@ -45,21 +45,16 @@ def predictors(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def r_squared(frame: pd.DataFrame) -> pd.Series:
-    """R² by predictor, as in `predictors` and without its tests: for resampling."""
-    designs, y = _designs(frame)
-    return pd.Series({name: least_squares_r2(terms, y)[0] for name, terms in designs.items()}, name="r2")
-
-
 def _designs(frame: pd.DataFrame) -> tuple[dict[str, list[NDArray[np.float64]]], NDArray[np.float64]]:
     """The terms of every predictor, and accuracy."""
-    logs, y = _logarithms(frame)
-    designs = {name: _quadratic(x) for name, x in logs.items()}
+    logs, y = logarithms(frame)
+    designs = {name: quadratic(x) for name, x in logs.items()}
     joint = {f"ln ppl + {name}": [*designs["ln ppl"], x] for name, x in logs.items() if name != "ln ppl"}
     return designs | joint, y
 
 
-def _logarithms(frame: pd.DataFrame) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
+def logarithms(frame: pd.DataFrame) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
+    """ln of perplexity, FLOPs, tokens and size of each checkpoint, and accuracy. Raises ValueError as `predictors` does."""
     needed = ["model", "parameters", "tokens", "ppl", "accuracy"]
     if missing := [c for c in needed if c not in frame]:
         raise ValueError(f"predictors needs the columns {needed}: {missing} missing")
@@ -81,7 +76,8 @@ def _logarithms(frame: pd.DataFrame) -> tuple[dict[str, NDArray[np.float64]], ND
     return logs, values["accuracy"].to_numpy()
 
 
-def _quadratic(x: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+def quadratic(x: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """The terms of a quadratic, centred."""
     centred = x - x.mean()  # x and x² are nearly collinear otherwise
     return [centred, centred**2]
 

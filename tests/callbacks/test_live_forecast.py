@@ -1,5 +1,6 @@
 """Forecasts of a run in training: rows, the progress line, loggers, resuming."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,9 +9,10 @@ import pytest
 import torch
 
 from trajlab.analysis import load_runs
+from trajlab.analysis.forecasting.decisions import probability_under
 from trajlab.callbacks.live_forecast import LiveForecast
 from trajlab.callbacks.progress import forecast_text
-from trajlab.evaluation.context import RunContext
+from trajlab.evaluation.context import FinalLoss, RunContext
 from trajlab.evaluation.engine import EvaluationEngine
 from trajlab.evaluation.intervals import TokenSchedule
 from trajlab.store.run_store import RunStore
@@ -49,7 +51,7 @@ def test_a_run_that_obeys_the_law_is_forecast_within_a_hundredth(tmp_path: Path)
     assert last["temporal"]["target_tokens"] == 20_000_000
     assert last["temporal"]["forecast"] == pytest.approx(truth, abs=0.01)
     assert live.run.latest.forecast is not None
-    assert live.run.latest.forecast.loss == last["temporal"]["forecast"]
+    assert live.run.latest.forecast[:3] == tuple(last["default"][key] for key in ("forecast", "low", "high"))
     assert "will end at" in forecast_text(live.run.latest.forecast)
 
 
@@ -91,3 +93,50 @@ def test_forecasting_leaves_the_training_as_it_is(micro: Callable[..., Path]) ->
     with_it = load_runs(micro(LIVE, runs="a")).intervals["loss"]
     without = load_runs(micro(runs="b")).intervals["loss"]
     np.testing.assert_array_equal(with_it, without)
+
+
+def test_the_progress_line_shows_the_calibrated_band_and_what_the_target_asks(tmp_path: Path) -> None:
+    live = callback(tmp_path)
+    live.target = 2.6
+    feed(live, range(21))
+    shown = live.run.latest.forecast
+    assert shown is not None
+    o = live._default()
+    assert not isinstance(o, str)
+    assert (shown.low, shown.high) == (o.band()[0][-1], o.band()[1][-1])
+    assert shown.reaches == pytest.approx(probability_under(o, 2.6))
+    assert f"target {shown.reaches:.0%} likely" in forecast_text(shown)
+    assert forecast_text(FinalLoss(3.0, 2.9, 3.1)) == "will end at 3.000 [2.900, 3.100]"
+
+
+def test_a_frozen_forecast_is_not_rewritten_by_a_resumed_run_and_is_scored_at_the_end(tmp_path: Path) -> None:
+    live = callback(tmp_path)
+    feed(live, range(20))
+    frozen = sorted((tmp_path / "registered").glob("at_*.json"))
+    assert [f.name for f in frozen] == ["at_20_percent.json", "at_40_percent.json"]
+    before = [f.read_bytes() for f in frozen]
+    entry = json.loads(before[1])
+    assert entry["low"] < entry["registered"] < entry["high"]
+    assert entry["seen"] == 8_000_000
+    assert len(entry["evidence_sha256"]) == 64
+    assert entry["laws"]
+    again = callback(tmp_path)  # killed, and begun again from an older checkpoint
+    again.load_state_dict(
+        {"tokens": live._tokens[:13], "losses": [[x + 0.1 for x in row] for row in live._losses[:13]]}
+    )
+    feed(again, range(13, 41))
+    assert [f.read_bytes() for f in frozen] == before
+    scores = {row["share"]: row for row in json.loads((tmp_path / "registered" / "scores.json").read_text())}
+    assert set(scores) == {0.2, 0.4, 0.6}
+    last = float(again._means()[-1])
+    assert scores[0.4]["observed"] == last
+    assert scores[0.4]["error"] == pytest.approx(entry["registered"] - last)
+    assert scores[0.4]["inside"] == (entry["low"] <= last <= entry["high"])
+    assert scores[0.4]["evidence"] == "changed"
+    assert scores[0.6]["evidence"] == "same"
+
+
+@pytest.mark.parametrize("shares", [[0.0], [1.0], [-0.1]])
+def test_a_share_outside_the_run_is_refused(shares: list[float]) -> None:
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        LiveForecast(register=shares)

@@ -1,157 +1,186 @@
 """Kill every task at random moments, give the same command again until it is done, and compare with an undisturbed one.
 
-    python -m tests.torture.kills --rounds 40 --seed 0 --seconds 1200
+    python -m tests.torture.kills --kills 200 --seed 0 --seconds 3600 --work build/torture
 
-Each round takes the next task (train, average, evaluate, export), starts it in a process, sends SIGKILL after a time that
-is drawn from how long the undisturbed command took, and repeats that until a start is let through. At the end nothing may
-differ from the undisturbed results but measured times, and no file may lie there that trajlab gave no name to.
+A round takes a task and its starting folder, kills the command a few times with SIGKILL, half of the time at a random
+moment and half of the time at a random write (`server.drawn_fate`), then lets it through. Nothing in the folder may then
+differ from what an undisturbed command leaves, measured times aside, and nothing else may lie there. A torture that was
+killed itself goes on with the rounds that are missing: what is done stands in ``journal.jsonl``.
 """
 
 import argparse
-import os
+import json
 import random
 import shutil
-import signal
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import pandas as pd
+from tests.torture.server import Ended, Server, drawn_fate
+from tests.torture.tasks import TASKS, Task, write_corpus
+from tests.torture.tree import differences
 
-from tests.conftest import MICRO, ROOT
-from trajlab.analysis.load import load_runs
-
-TIMES = ["seconds_train", "seconds_eval", "seconds_load", "tokens_per_second", "seconds"]
-KILLS = 3
+MOST_KILLS = 5
 """Kills of one command before it is let through."""
+SELDOM = {"report": 5}
+"""Of the rounds of these tasks, which take longest, only every n-th is done."""
 
 
 @dataclass
-class Task:
-    """A command, given the folder that everything of a round lies in."""
+class Whole:
+    """An undisturbed command: what it left, and how long it took."""
 
-    name: str
-    line: list[str]
-    seconds: float = 0.0
-    """How long it takes undisturbed."""
-
-
-def tasks(folder: Path) -> list[Task]:
-    """In the order in which one needs the other."""
-    runs = folder / "runs"
-    run = runs / "tinystories_budget_small" / "seed=0"
-    snapshot = run / "snapshots" / "tokens=000000001920.safetensors"
-    evaluated = [
-        "task=evaluate", "series=trajlab_run", "name=again", "model.name=mine", f"model.series.run='{run}'",
-        "data.source=embedded", "evaluation.documents=2", "evaluation.context=16",
-    ]  # fmt: skip
-    return [
-        Task("train", [*MICRO, "callbacks.checkpoint.every_steps=3", f"runs_dir={runs}"]),
-        Task("average", ["task=average", f"runs='{run}'", "scheme=lawa", "k=2", "variant=offline"]),
-        Task("evaluate", [*evaluated, f"runs_dir={runs}"]),
-        Task("export", [*MICRO, "task=export", f"snapshot='{snapshot}'", f"to={folder / 'exported'}"]),
-    ]
+    folder: Path
+    seconds: float
+    writes: int
 
 
-def run(task: Task, environment: dict[str, str], kill_after: float | None = None) -> bool:
-    """Start the command; whether it came to its end. Raises AssertionError where it fails by itself."""
-    command = [sys.executable, "-m", "trajlab", *task.line]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    try:
-        _, said = process.communicate(timeout=kill_after)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        return False
-    assert process.returncode == 0, f"{' '.join(command)}\n{said.decode()}"
-    return True
+@dataclass
+class Round:
+    """What happened in a round."""
+
+    number: int
+    task: str
+    kills_at_moments: int = 0
+    kills_at_writes: int = 0
+    starts: int = 0
+    resumed: bool = False
+    """It was killed, and the same command came to its end."""
+    equal: bool = False
+
+    @property
+    def kills(self) -> int:
+        """Of both kinds."""
+        return self.kills_at_moments + self.kills_at_writes
 
 
-def compare(folder: Path, whole: Path) -> None:
-    """Raise AssertionError where results differ or a file lies in one of them alone."""
-    names = [sorted(_named(f)) for f in (folder, whole)]
-    assert names[0] == names[1], f"files in one alone: {set(names[0]) ^ set(names[1])}"
-    for name in names[0]:
-        if name.endswith((".safetensors", ".json")) and not name.endswith(("manifest.json", "provenance.json")):
-            assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
-    ours, theirs = load_runs(folder), load_runs(whole)
-    assert ours.tables.keys() == theirs.tables.keys()
-    for table in ours.tables:
-        left, right = (r.table(table).drop(columns=TIMES, errors="ignore") for r in (ours, theirs))
-        pd.testing.assert_frame_equal(left, right, check_exact=True)
-
-
-def _named(folder: Path) -> Iterator[str]:
-    """Every file but the locks, which stay where a process was killed."""
-    return (str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and p.name != ".lock")
-
-
-def torture(root: Path, rounds: int, seed: int, seconds: float) -> dict[str, int]:
-    """Kills by task, after as many rounds as fit into the time. Raises AssertionError at the first difference."""
-    generator, environment = (
-        random.Random(seed),
-        {**os.environ, "PYTHONPATH": str(ROOT), "TRAJLAB_CACHE": str(root / "cache")},
-    )
-    whole, started = tasks(root / "whole"), time.monotonic()
-    for task in whole:
-        began = time.monotonic()
-        run(task, environment)
-        task.seconds = time.monotonic() - began
-    kills = {task.name: 0 for task in whole}
-    for number in range(rounds):
-        if time.monotonic() - started > seconds:
-            break
-        folder, last = root / "cut", number % len(whole)
+def undisturbed(server: Server, work: Path, tasks: Sequence[Task] = TASKS) -> dict[str, Whole]:
+    """Every command once, each in a copy of what the one before it left; kept for a second start."""
+    record = work / "whole.json"
+    if record.exists():
+        return {name: Whole(Path(w.pop("folder")), **w) for name, w in json.loads(record.read_text()).items()}
+    done: dict[str, Whole] = {}
+    for task in tasks:
+        folder = work / "whole" / task.name
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(root / "whole", folder) if last else None
-        task, model = tasks(folder)[last], whole[last]
-        _without_results(folder, task.name)
-        for _ in range(KILLS):
-            # most of a short command is its start, so later moments are drawn more often
-            if run(task, environment, model.seconds * generator.triangular(0.2, 1.0, 0.9)):
-                break
-            kills[task.name] += 1
-        run(task, environment)
-        if task.name == "train":
-            for following in tasks(folder)[1:]:
-                run(following, environment)
-        compare(folder, root / "whole")
-    return kills
+        start(task, folder, done)
+        ended = server.run(task.line, folder, composed=True)
+        assert ended.code == 0, f"{task.name} fails by itself:\n{ended.err}"
+        done[task.name] = Whole(folder, ended.seconds, ended.writes)
+    record.write_text(json.dumps({name: {**asdict(w), "folder": str(w.folder)} for name, w in done.items()}))
+    return done
 
 
-def _without_results(folder: Path, name: str) -> None:
-    """What the task is to make, and what an earlier folder name is written into, is taken away."""
-    run_folder = folder / "runs" / "tinystories_budget_small" / "seed=0"
-    made = {
-        "average": [run_folder / "averages"],
-        "evaluate": [folder / "runs" / "again"],
-        "export": [folder / "exported"],
-    }
-    for path in made.get(name, []):
-        shutil.rmtree(path)
-    if name == "average":
-        for part in run_folder.glob("metrics/*/part-*.offline.parquet"):
-            part.unlink()
+def start(task: Task, folder: Path, done: dict[str, Whole]) -> None:
+    """The folder that a task begins in."""
+    if task.follows:
+        shutil.copytree(done[task.follows].folder, folder)
+    else:
+        write_corpus(folder)
+
+
+def one_round(server: Server, number: int, task: Task, done: dict[str, Whole], folder: Path, seed: int) -> Round:
+    """Kill a command some times, let it through, compare. Raises AssertionError at a difference and where it fails."""
+    generator, whole = random.Random(f"{seed}/{number}"), done[task.name]
+    shutil.rmtree(folder, ignore_errors=True)
+    start(task, folder, done)
+    happened = Round(number, task.name)
+    for _ in range(generator.randint(1, MOST_KILLS)):
+        fate = drawn_fate(generator, whole.seconds, whole.writes)
+        happened.starts += 1
+        ended = server.run(task.line, folder, fate, composed=True)
+        if ended.code is not None:
+            _assert_whole(task, ended)
+            break
+        happened.kills_at_moments += fate.write is None
+        happened.kills_at_writes += fate.write is not None
+    happened.starts += 1
+    _assert_whole(task, server.run(task.line, folder, composed=True))
+    happened.resumed = happened.kills > 0
+    found = differences(folder, whole.folder)
+    assert not found, f"round {number}, {task.name}, after {happened.kills} kills (see {folder}):\n" + "\n".join(found)
+    happened.equal = True
+    return happened
+
+
+def _assert_whole(task: Task, ended: Ended) -> None:
+    assert ended.code == 0, f"{task.name}: the same command again ends with {ended.code}:\n{ended.err[-3000:]}"
+
+
+def order(tasks: Sequence[Task]) -> Iterator[tuple[int, Task]]:
+    """Rounds without end, numbered, the tasks in turn."""
+    number, turn = 0, 0
+    while True:
+        for task in tasks:
+            if turn % SELDOM.get(task.name, 1) == 0:
+                yield number, task
+                number += 1
+        turn += 1
+
+
+def torture(
+    server: Server, work: Path, kills: int, seed: int, seconds: float, tasks: Sequence[Task] = TASKS
+) -> list[Round]:
+    """Rounds until there are so many kills, or the time is over. Raises AssertionError at the first difference."""
+    work.mkdir(parents=True, exist_ok=True)
+    began, journal = time.monotonic(), work / "journal.jsonl"
+    done = undisturbed(server, work, tasks)
+    rounds = _stored(journal)
+    for number, task in order(tasks):
+        if number < len(rounds):
+            continue
+        if sum(r.kills for r in rounds) >= kills or time.monotonic() - began > seconds:
+            break
+        rounds.append(one_round(server, number, task, done, work / "cut", seed))
+        with journal.open("a") as out:
+            out.write(json.dumps(asdict(rounds[-1])) + "\n")
+    return rounds
+
+
+def _stored(journal: Path) -> list[Round]:
+    """The rounds that a former start finished; a last line that a kill cut is left out, in the file too."""
+    lines = journal.read_text().splitlines(keepends=True) if journal.exists() else []
+    whole = [line for line in lines if line.endswith("\n")]
+    if whole != lines:
+        journal.write_text("".join(whole))
+    return [Round(**json.loads(line)) for line in whole]
+
+
+def table(rounds: Sequence[Round]) -> str:
+    """A line per task: kills, how many at a write, commands that were killed, that then came to their end, equal results."""
+    columns = ("kills", "at a write", "commands killed", "resumed", "equal")
+    lines = [f"{'task':<20}" + "".join(f"{c:>17}" for c in columns)]
+    names = list(dict.fromkeys(r.task for r in rounds))
+    for name in [*names, None]:
+        own = [r for r in rounds if r.kills and name in (None, r.task)]
+        numbers = (
+            sum(r.kills for r in own), sum(r.kills_at_writes for r in own), len(own), sum(r.resumed for r in own),
+            sum(r.equal for r in own),
+        )  # fmt: skip
+        lines.append(f"{name or 'all':<20}" + "".join(f"{n:>17}" for n in numbers))
+    return "\n".join(lines)
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=1200)
+    parser.add_argument("--seconds", type=float, default=3600)
+    parser.add_argument("--work", type=Path, default=Path("build/torture"), help="where it works, and goes on")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        kills = torture(Path(folder), options.rounds, options.seed, options.seconds)
-    if not sum(kills.values()):
-        raise SystemExit(
-            f"no command was killed within {options.seconds:g} s, so nothing is shown; give more --seconds"
-        )
-    print(f"seed {options.seed}: {sum(kills.values())} kills, {kills}; every result equal, no file left over")
+    work = options.work.resolve() / f"seed{options.seed}"
+    began = time.monotonic()
+    with Server() as server:
+        rounds = torture(server, work, options.kills, options.seed, options.seconds)
+    print(table(rounds))
+    made = sum(r.kills for r in rounds)
+    print(f"seed {options.seed}: {made} kills, this start took {time.monotonic() - began:,.0f} s")
+    if made < options.kills:
+        raise SystemExit(f"{made} of {options.kills} kills within {options.seconds:g} s; the same command goes on")
+    print("every result equal, no file left over")
+    shutil.rmtree(work)
 
 
 if __name__ == "__main__":

@@ -154,6 +154,8 @@ class EvaluationConfig:
     """Tokens from one window to the next; None: the context. A token counts once in any case."""
     separator: str = "eos"
     """Of layout stream, what stands between documents: eos, bos, none, or a text; what stood there in training."""
+    begin_windows: bool = False
+    """Put the begin-of-text token in the first place of every window, in the middle of a text too."""
 
     def problems(self) -> Iterator[str]:
         """What no key can see by itself."""

@@ -35,6 +35,7 @@ FORMERLY: Mapping[str, object] = {
     "data.sample_seed": None,  # the first documents of the corpus
     "data.window_offset": "fixed",
     "evaluation.separator": "eos",
+    "evaluation.begin_windows": False,
     "loss.position_weighting": "none",
     "trainer.on_nonfinite": "stop",
     "loss.position_factor": 0.5,  # without effect while the weighting is none

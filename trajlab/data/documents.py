@@ -22,6 +22,7 @@ from trajlab.config.groups import DataConfig
 from trajlab.config.schema import LAYOUTS
 from trajlab.data import sampling
 from trajlab.data.corpora import Corpus
+from trajlab.data.tokenizer import bytes_behind
 from trajlab.errors import UserError
 
 
@@ -63,28 +64,11 @@ def tokenize(tokenizer: Any, document: str, *, begin: bool = True) -> TokenizedT
     """A document under a transformers tokenizer, after its begin-of-text token if it has one and ``begin``."""
     encoded = tokenizer(document, add_special_tokens=False, return_offsets_mapping=tokenizer.is_fast, verbose=False)
     ids = np.asarray(encoded["input_ids"], dtype=np.int64)
-    sizes = _bytes_of(document, encoded["offset_mapping"] if tokenizer.is_fast else None, len(ids))
+    sizes = bytes_behind(document, encoded["offset_mapping"] if tokenizer.is_fast else None, len(ids))
     first = tokenizer.bos_token_id if begin else None
     if first is not None:
         ids, sizes = np.concatenate([[first], ids]), np.concatenate([[0], sizes])
     return TokenizedText(ids.astype(np.int64), sizes.astype(np.int64))
-
-
-def _bytes_of(document: str, offsets: Sequence[tuple[int, int]] | None, count: int) -> np.ndarray:
-    """UTF-8 bytes of each token. A character that several tokens share counts at the last of them to reach further.
-
-    Without offsets (slow tokenizers) all bytes stand at the last token, which leaves sums over documents exact.
-    """
-    sizes = np.zeros(count, np.int64)
-    if not count:
-        return sizes
-    reached = 0
-    for i, (_, end) in enumerate(offsets or ()):
-        if end > reached:
-            sizes[i] = len(document[reached:end].encode())
-            reached = end
-    sizes[-1] += len(document[reached:].encode())
-    return sizes
 
 
 class DocumentWindows:
@@ -93,7 +77,9 @@ class DocumentWindows:
     Raises ValueError unless 1 ≤ stride ≤ context, and where there is nothing to predict.
     """
 
-    def __init__(self, texts: Sequence[TokenizedText], context: int, stride: int | None = None) -> None:
+    def __init__(
+        self, texts: Sequence[TokenizedText], context: int, stride: int | None = None, begin_id: int | None = None
+    ) -> None:
         stride = stride or context
         if not 1 <= stride <= context:
             raise ValueError(f"stride {stride} must lie between 1 and the context of {context}, or tokens are left out")
@@ -103,6 +89,10 @@ class DocumentWindows:
         self.context = min(context, max(len(t.ids_N) for t in self.texts) - 1)
         """Targets of a window: no more than the longest document has."""
         self.stride = min(stride, self.context)
+        self.begin_id = begin_id
+        """What stands in the first place of every window, which is never predicted; None: whatever the text has there."""
+        self.separator_id: int | None = None
+        """The id that stands between documents and nowhere else; None: there is none of the kind."""
         self._starts = [
             (number, start)
             for number, text in enumerate(self.texts)
@@ -120,14 +110,25 @@ class DocumentWindows:
         layout: str = "stream",
         begin: bool = True,
         separator: str = "eos",
+        begin_windows: bool = False,
     ) -> "DocumentWindows":
-        """``documents``: each by itself; ``stream``: all in a row, the separator after each (`separator_ids`)."""
+        """``documents``: each by itself; ``stream``: all in a row, the separator after each (`separator_ids`).
+
+        ``begin_windows`` puts the begin-of-text token in the first place of every window, also in the middle of a text, as
+        models want it that never saw a text without. Raises UserError where the tokenizer has none.
+        """
         if layout not in LAYOUTS:
             raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}")
         texts = [tokenize(tokenizer, d, begin=begin and layout == "documents") for d in documents]
+        between = separator_ids(tokenizer, separator) if layout == "stream" else []
         if layout == "stream":
-            texts = [_joined(texts, tokenizer, begin, separator_ids(tokenizer, separator))]
-        return cls(texts, context, stride)
+            texts = [_joined(texts, tokenizer, begin, between)]
+        if begin_windows and tokenizer.bos_token_id is None:
+            raise UserError("evaluation.begin_windows=true: the tokenizer has no begin-of-text token; write false")
+        windows = cls(texts, context, stride, tokenizer.bos_token_id if begin_windows else None)
+        if separator in ("eos", "bos") and between:
+            windows.separator_id = between[0]
+        return windows
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -151,7 +152,8 @@ class DocumentWindows:
 
     def _ids(self, window: int) -> np.ndarray:
         number, start = self._starts[window]
-        return self.texts[number].ids_N[start : start + self.context + 1]
+        ids = self.texts[number].ids_N[start : start + self.context + 1]
+        return ids if self.begin_id is None or not start else np.concatenate([[self.begin_id], ids[1:]])
 
     @cached_property
     def lengths(self) -> np.ndarray:
@@ -175,7 +177,8 @@ class DocumentWindows:
 
     def fingerprint(self) -> str:
         """A hash of the ids and of how they are cut."""
-        digest = hashlib.blake2b(f"{self.context}|{self.stride}".encode(), digest_size=12)
+        cut = f"{self.context}|{self.stride}" + (f"|{self.begin_id}" if self.begin_id is not None else "")
+        digest = hashlib.blake2b(cut.encode(), digest_size=12)
         for text in self.texts:
             digest.update(str(len(text.ids_N)).encode())
             digest.update(text.ids_N.tobytes())

@@ -23,6 +23,10 @@ class FinalLoss(NamedTuple):
     loss: float
     low: float
     high: float
+    reaches: float | None = None
+    """Probability that it is at or under the run's target."""
+    cooldown: float | None = None
+    """Where a cooldown started now would end."""
 
 
 @dataclass

@@ -9,6 +9,7 @@ Shapes: B windows, S = T + 1 tokens, T positions.
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -72,9 +73,12 @@ class EvaluationEngine:
         self,
         splits: Mapping[str, Windows],
         batch_windows: int = 16,
+        heard: Callable[[str, str, int, int], None] | None = None,
     ) -> None:
         self.splits = dict(splits)
         self.batch_windows = batch_windows
+        self.heard = heard or (lambda variant, split, scored, windows: None)
+        """Told after every batch how many of a split's windows are scored."""
         self._replica: nn.Module | None = None
 
     def evaluate(
@@ -98,21 +102,27 @@ class EvaluationEngine:
             for split, windows in self.splits.items():
                 for consumer in consumers:
                     consumer.begin(interval, variant, split)
-                self._score(scored, windows, consumers, precision)
+                heard = partial(self.heard, variant, split)
+                self._score(scored, windows, consumers, precision, heard)
                 for consumer in consumers:
                     pieces.setdefault(consumer.table, []).append(placed(consumer.rows(), variant, split))
         return {table: pa.concat_tables(p, promote_options="default") for table, p in pieces.items()}
 
     def _score(
-        self, model: nn.Module, windows: Windows, consumers: Sequence[LossConsumer], precision: Precision
+        self,
+        model: nn.Module,
+        windows: Windows,
+        consumers: Sequence[LossConsumer],
+        precision: Precision,
+        heard: Callable[[int, int], None],
     ) -> None:
-        device = next(model.parameters()).device
+        device, own = next(model.parameters()).device, share(len(windows))
         with evaluation_mode(model), torch.no_grad(), precision():
-            mine = share(len(windows))
-            if not mine and len(windows):
-                self._take_part(windows, mine, consumers)
-            for together in _batches(mine, self.batch_windows * SORTED_BATCHES):
-                nll_WT = self._by_length(cast(CausalLM, model), windows, together, device)
+            if not own and len(windows):
+                self._take_part(windows, own, consumers)
+            for together in _batches(own, self.batch_windows * SORTED_BATCHES):
+                told = lambda scored, before=together.start - own.start: heard(before + scored, len(own))  # noqa: E731
+                nll_WT = self._by_length(cast(CausalLM, model), windows, together, device, told)
                 for numbers in _batches(together, self.batch_windows):
                     nll_BT = nll_WT[numbers.start - together.start : numbers.stop - together.start]
                     targets_BT = windows.batch(numbers)[:, 1:]
@@ -127,7 +137,9 @@ class EvaluationEngine:
         for consumer in consumers:
             consumer.update(torch.zeros(targets_BT.shape), target_mask(windows, none, targets_BT), targets_BT)
 
-    def _by_length(self, model: CausalLM, windows: Windows, numbers: range, device: torch.device) -> Tensor:
+    def _by_length(
+        self, model: CausalLM, windows: Windows, numbers: range, device: torch.device, told: Callable[[int], None]
+    ) -> Tensor:
         """Losses (W, T) of some windows in their order; windows of like length go through the model together.
 
         Documents by themselves differ in length: padded to the longest of all, two fifths of the work is for nothing.
@@ -141,11 +153,13 @@ class EvaluationEngine:
             batch = range(numbers[some[0]], numbers[some[-1]] + 1) if even else some + numbers.start
             tokens_BS = windows.batch(batch)
             longest = tokens_BS.shape[1] - 1 if even else int(cast(np.ndarray, lengths)[some].max())
-            nll_BT = token_losses(model, tokens_BS[:, : longest + 1].to(device)).float().cpu()
+            nll_BT = token_losses(model, tokens_BS[:, : longest + 1].to(device)).float()
             if nll_WT is None:
-                nll_WT = torch.zeros(len(numbers), tokens_BS.shape[1] - 1)
-            nll_WT[torch.from_numpy(some), :longest] = nll_BT
-        return torch.empty(0) if nll_WT is None else nll_WT
+                nll_WT = torch.zeros(len(numbers), tokens_BS.shape[1] - 1, device=nll_BT.device)
+            nll_WT[torch.from_numpy(some).to(nll_BT.device), :longest] = nll_BT
+            told(first + len(some))
+        # one transfer for all of them: after each batch it would make a GPU wait for the processor
+        return torch.empty(0) if nll_WT is None else nll_WT.cpu()
 
     @torch.no_grad()
     def _loaded(self, model: nn.Module, weights: Mapping[str, Tensor], variant: str) -> nn.Module:

@@ -1,7 +1,7 @@
 """The text that every checkpoint of a series is scored on, cut under one tokenizer."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,8 @@ class SeriesText:
     entropy_floor: Mapping[str, float]
     samples: tuple[str, ...] = ()
     """Documents that a tokenizer is told by."""
+    context: int = 0
+    """Targets of a window that were asked for, or that the model has positions for."""
     unique_tokens: int = 0
     _alike: dict[bytes, bool] = field(default_factory=dict)
 
@@ -43,6 +45,7 @@ class SeriesText:
                     evaluation.stride,
                     layout=evaluation.layout,
                     separator=evaluation.separator,
+                    begin_windows=evaluation.begin_windows,
                 )
             except ValueError as e:
                 raise UserError(f"evaluation, split {name}: {e}") from e
@@ -50,7 +53,7 @@ class SeriesText:
             if (floor := _entropy_floor(text, name, windows, evaluation, tokenizer)) is not None:
                 floors[name] = floor
         samples = tuple(d for documents in text.documents.values() for d in documents[:SAMPLES])
-        return cls(splits, text.source, text.warning, floors, samples)
+        return cls(splits, text.source, text.warning, floors, samples, context)
 
     @property
     def fingerprint(self) -> str:
@@ -80,7 +83,7 @@ class SeriesText:
 
         Raises OtherData where a split was another one before.
         """
-        facts = {**facts, "fingerprints": self.fingerprints}
+        facts = {**facts, "fingerprints": self.fingerprints, "context": self.context}
         if stored is None:
             return facts
         before = stored.get("fingerprints")
@@ -93,6 +96,23 @@ class SeriesText:
         for key in ("fingerprints", "windows", "entropy_floor"):
             facts[key] = {**(stored.get(key) or {}), **facts[key]}
         return {**facts, "fingerprint": _joined_fingerprint(facts["fingerprints"])}
+
+
+def context_warnings(context: int, manifests: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A sentence where other runs of the experiment were scored with windows of another length: losses don't compare."""
+    others: dict[int, str] = {}
+    for manifest in manifests:
+        found = (manifest.get("data") or {}).get("context")
+        if isinstance(found, int) and found != context:
+            others.setdefault(found, str(manifest.get("run")))
+    if not others:
+        return []
+    named = ", ".join(f"{run} {n:,}" for n, run in sorted(others.items()))
+    least = min(context, *others)
+    return [
+        f"windows of {context:,} tokens here, but of another length in the same experiment ({named}): a longer one lowers the "
+        f"loss, so these don't compare; write evaluation.context={least} for all of them"
+    ]
 
 
 class OtherData(UserError):

@@ -7,7 +7,7 @@ what it is.
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,7 +23,9 @@ from trajlab.evaluation.checkpoint_model import CheckpointModel
 from trajlab.evaluation.context import RunContext
 from trajlab.evaluation.engine import RAW, EvaluationEngine
 from trajlab.evaluation.members import Members
+from trajlab.evaluation.separator_cost import SeparatorCost
 from trajlab.measures.progress import Progress, done_rows, earlier_with, part_suffix
+from trajlab.measures.scoring_progress import ScoringProgress
 from trajlab.store.run_store import RunStore
 from trajlab.store.tables import CHECKPOINTS, MEASURED
 from trajlab.terminal import say
@@ -61,6 +63,7 @@ class CheckpointVisit:
     averages: SeriesAverages
     confirm: Callable[[Checkpoint], None] = lambda checkpoint: None
     """Asked before rows are stored. Raises LostLease where another process has taken the checkpoint over."""
+    _warned: bool = False
 
     def visit(self, checkpoint: Checkpoint, folder: Path, place: str | None) -> None:
         """Load a checkpoint, feed it to the averages and, unless ``place`` is None, measure what it lacks.
@@ -99,13 +102,26 @@ class CheckpointVisit:
         for together in [missing] if new and missing else [[m] for m in missing]:
             started = time.perf_counter()
             own = {s: splits[s] for s in splits if f"{LOSSES}{s}" in together}
-            engine = EvaluationEngine(own, self.context.engine.batch_windows)
-            tables = engine.evaluate(checkpoint.interval, model.lm, self.members.consumers, [self.averages])
+            between = {s: getattr(w, "separator_id", None) for s, w in own.items()}
+            separators = SeparatorCost(between, model.lm.vocab_size)
+            heard = ScoringProgress(f"{self.store.run} | {checkpoint.revision}")
+            engine = EvaluationEngine(own, self.context.engine.batch_windows, heard)
+            consumers = [*self.members.consumers, separators]
+            tables = engine.evaluate(checkpoint.interval, model.lm, consumers, [self.averages])
+            del tables[separators.table]
+            self._warn_once(separators.warnings())
             for table, rows in tables.items():
                 if len(rows) or new:
                     self._write(table, checkpoint, rows, "" if new else part_suffix(together[0]))
             for name in together:
                 self._done(checkpoint, name, (time.perf_counter() - started) / len(together))
+
+    def _warn_once(self, warnings: Sequence[str]) -> None:
+        """The first checkpoint says it for the series."""
+        if warnings and not self._warned:
+            self._warned = True
+            for words in dict.fromkeys(warnings):
+                say(f"warning: {words}")
 
     def _measure(self, checkpoint: Checkpoint, name: str, model: CheckpointModel) -> None:
         """Rows of one measure; measures see the raw weights alone."""

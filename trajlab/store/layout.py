@@ -30,6 +30,8 @@ MANIFEST_KEYS = (
     "status",
     "started",
     "finished",
+    "resumed",
+    "diverged",
     "config",
     "study",
     "model",
@@ -46,6 +48,7 @@ MANIFEST_KEYS = (
     "git_commit",
     "threads",
     "machine",
+    "host",
 )
 """Everything that a manifest may hold; docs/tables.md says what each is."""
 

@@ -10,6 +10,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sized
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +24,7 @@ from trajlab.config.stored import refuse_foreign_corpora
 from trajlab.config.technical import FORMERLY
 from trajlab.errors import UserError
 from trajlab.store import layout
-from trajlab.store.run_store import RunStore
+from trajlab.store.run_store import RunStore, read_manifest
 
 PACKAGES = ("trajlab", "torch", "lightning", "hydra-core", "tokenizers", "numpy", "transformers", "lm-eval")
 
@@ -66,6 +67,7 @@ def manifest_entries(plain: dict[str, Any], data: DataFacts, model: nn.Module, t
         "versions": {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
         "git_commit": _git_commit(),
         "threads": threads,
+        "host": platform.node(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
 
@@ -136,6 +138,16 @@ def refuse_other_data(store: RunStore, data: DataFacts) -> None:
             f"{store.folder} was begun on other data ({stored['source']}, {stored['fingerprint']}) than are here now "
             f"({data.source}, {data.fingerprint}); bring them back or write overwrite=true"
         )
+
+
+def siblings(store: RunStore) -> list[dict[str, Any]]:
+    """The manifests of the other runs of the experiment; what can't be read is left out."""
+    found = []
+    for folder in sorted(store.folder.parent.iterdir()):
+        with suppress(UserError):
+            if folder != store.folder and (manifest := read_manifest(folder)) is not None:
+                found.append(manifest)
+    return found
 
 
 def now() -> str:

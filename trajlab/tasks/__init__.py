@@ -5,15 +5,18 @@ from omegaconf import DictConfig
 
 from trajlab.config import schema
 from trajlab.config.parse import parse_values
-from trajlab.errors import UserError
+from trajlab.errors import ConfigProblems, UserError
+from trajlab.tasks.early import problems
 
-VALUES = {
+VALUES: dict[str, type] = {
     "trajlab.tasks.train.train": schema.TrainConfig,
     "trajlab.tasks.prepare.prepare": schema.PrepareConfig,
     "trajlab.tasks.export.export": schema.ExportConfig,
     "trajlab.tasks.evaluate.evaluate": schema.EvaluateConfig,
     "trajlab.tasks.average.average": schema.AverageConfig,
     "trajlab.tasks.mixture.mixture": schema.MixtureConfig,
+    "trajlab.tasks.audit.audit": schema.AuditConfig,
+    "trajlab.tasks.made_series.make_and_evaluate": schema.MadeSeriesConfig,
     "trajlab.tasks.compact.compact": schema.CompactConfig,
 }
 """What each task is given, judged before the task's own module and torch with it are imported."""
@@ -26,8 +29,8 @@ def run(config: DictConfig) -> None:
         raise UserError(
             "task names nothing to do; write task=train, prepare, evaluate, audit, average, export, mixture or compact"
         )
-    if target in VALUES:
-        parse_values(config, VALUES[target])
+    if target in VALUES and (found := problems(parse_values(config, VALUES[target]))):
+        raise ConfigProblems(found)
     try:
         task = get_object(target)
     except (ImportError, ValueError, AttributeError) as e:

@@ -5,7 +5,6 @@ is asked for (`trajlab.measures.visit`). A second start does what is missing alo
 grows, takes another task or text, and with ``skip_broken`` goes on without a checkpoint that can't be opened.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
@@ -23,6 +22,7 @@ from trajlab.config.build import build
 from trajlab.config.groups import TrainerConfig
 from trajlab.config.parse import Configured, configured, refusals
 from trajlab.config.schema import BIGBENCH_SHOTS, BenchmarkConfig, CheckpointModelConfig, EvaluateConfig
+from trajlab.cores import free_cores
 from trajlab.data.documents import EvaluationText
 from trajlab.errors import UserError
 from trajlab.evaluation.checkpoint_model import CheckpointModel, open_tokenizer
@@ -30,7 +30,7 @@ from trajlab.evaluation.context import RunContext
 from trajlab.evaluation.engine import EvaluationEngine
 from trajlab.evaluation.intervals import Marks
 from trajlab.evaluation.members import build_members, member_problems
-from trajlab.evaluation.series_text import OtherData, SeriesText
+from trajlab.evaluation.series_text import OtherData, SeriesText, context_warnings
 from trajlab.measures.claims import Claims
 from trajlab.measures.items import TaskItems
 from trajlab.measures.lm_eval import HarnessTasks
@@ -39,12 +39,12 @@ from trajlab.measures.progress import Progress, comparable, done_rows, groups_by
 from trajlab.measures.visit import LOSSES, CheckpointMeasure, CheckpointVisit, fitting_model
 from trajlab.store.compaction import expand
 from trajlab.store.lease import LostLease
-from trajlab.store.manifest import manifest_entries, now
+from trajlab.store.manifest import manifest_entries, now, siblings
 from trajlab.store.renumber import finish_renumbering
 from trajlab.store.run_store import RunStore
 from trajlab.store.workers import Workers
 from trajlab.tasks.audit import cheap_faults
-from trajlab.terminal import say
+from trajlab.terminal import say, to_see
 
 DEVICES = {"cpu": "cpu", "gpu": "cuda", "cuda": "cuda", "mps": "mps"}
 
@@ -82,7 +82,7 @@ def _problems(config: DictConfig) -> Callable[[EvaluateConfig], list[str]]:
 
 def _evaluate(asked: Configured[EvaluateConfig], store: RunStore, workers: Workers) -> None:
     checked = asked.checked
-    threads = checked.trainer.threads or os.cpu_count() or 1
+    threads = checked.trainer.threads or free_cores()
     torch.set_num_threads(threads)
     series: CheckpointSeries = asked.build("model.series")
     averagers = list(asked.build_all("averaging").values())
@@ -200,6 +200,7 @@ def _finish(store: RunStore, workers: Workers, series: CheckpointSeries) -> None
     settle_duplicates(store)
     duplicates = groups_by_hash(done_rows(store))
     store.update_manifest(status="finished", finished=now(), series=series.name, duplicates=duplicates, broken=broken)
+    say(to_see(store.folder.parent))
 
 
 def _warn_of_faults(series: CheckpointSeries) -> None:
@@ -237,6 +238,8 @@ def _begin(
     tokenizer = open_tokenizer(checked.model.tokenizer or folder, remote_code=remote)
     model = _open(checked.model, checked.trainer, tokenizer, folder)
     data = SeriesText.of(text, checked.evaluation, tokenizer, model.context(checked.evaluation.context))
+    for words in context_warnings(data.context, siblings(store)):
+        say(f"warning: {words}")
     context = RunContext(
         store,
         Marks([c.tokens for c in checkpoints], 1),

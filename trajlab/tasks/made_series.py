@@ -18,8 +18,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from trajlab.checkpoints.convert import run_tokenizer, write_folder
 from trajlab.checkpoints.snapshots import snapshot_steps
-from trajlab.config.parse import parse
-from trajlab.config.schema import MadeSeriesConfig, TrainConfig
+from trajlab.config.parse import parse, parse_values, refusals
+from trajlab.config.schema import EvaluateConfig, MadeSeriesConfig, TrainConfig
 from trajlab.config.stored import corpus_class
 from trajlab.data.documents import EvaluationText
 from trajlab.data.storygrammar.stories import StoryGrammar
@@ -28,13 +28,13 @@ from trajlab.files import publish, publish_json, remove_replaced, set_aside
 from trajlab.store.layout import snapshot_path
 from trajlab.tasks.evaluate import evaluate
 from trajlab.tasks.mixture import draw_mixture
-from trajlab.tasks.train import run_name, train
+from trajlab.tasks.train import run_name, train, training_problems
 from trajlab.terminal import say
 
 
 def make_and_evaluate(config: DictConfig) -> None:
     """Train, publish and evaluate every model under ``made``."""
-    checked = parse(config, MadeSeriesConfig)
+    checked = parse(config, MadeSeriesConfig, partial(_parts_problems, config))
     material = Path(checked.runs_dir) / f"{checked.name}_material"
     if checked.overwrite and material.exists():
         if not _is_material(material, checked.name):
@@ -51,7 +51,17 @@ def make_and_evaluate(config: DictConfig) -> None:
     tasks = make_tasks(material / "tasks", checked.task_questions)
     mixtures = {model: file for file, models in _mixtures(config, checked, material) for model in models}
     for model in checked.made:
-        _evaluate(config, model, material / model, [str(t) for t in tasks], mixtures.get(model))
+        evaluate(_evaluation(config, model, material / model, [str(t) for t in tasks], mixtures.get(model)))
+
+
+def _parts_problems(config: DictConfig, c: MadeSeriesConfig) -> list[str]:
+    """Of every training and evaluation that is to come, so that the last model's mistake isn't found after the first's run."""
+    found: list[str] = []
+    for model in c.made:
+        training, evaluation = _training(config, model), _evaluation(config, model, Path("material"), [], None)
+        found += refusals(lambda: parse(training, TrainConfig, training_problems(training)))  # noqa: B023
+        found += refusals(lambda: parse_values(evaluation, EvaluateConfig))  # noqa: B023
+    return list(dict.fromkeys(found))
 
 
 MARKER = "made.json"
@@ -65,14 +75,20 @@ def _is_material(folder: Path, name: str) -> bool:
         return False
 
 
-def _train(config: DictConfig, model: str) -> Path:
-    """Train one of the models; its run's folder."""
+def _training(config: DictConfig, model: str) -> DictConfig:
+    """The configuration that one of the models is trained with."""
     own = _copy(config)
     with open_dict(own):
         own.model = own.made[model]
         own.model.name = model
         own.name = f"{config.name}_training"
         own.run_keys = ["model.name"]
+    return own
+
+
+def _train(config: DictConfig, model: str) -> Path:
+    """Train one of the models; its run's folder."""
+    own = _training(config, model)
     train(own)
     checked = parse(own, TrainConfig)
     return Path(checked.runs_dir) / checked.name / run_name(own, checked.run_keys)
@@ -107,7 +123,8 @@ def _last_folder(series: Path) -> Path:
     return max(series.glob("step*"), key=lambda p: int(p.name.removeprefix("step")))
 
 
-def _evaluate(config: DictConfig, model: str, folder: Path, tasks: list[str], mixture: Path | None) -> None:
+def _evaluation(config: DictConfig, model: str, folder: Path, tasks: list[str], mixture: Path | None) -> DictConfig:
+    """The configuration that one of the models is evaluated with."""
     own = _copy(config)
     with open_dict(own):
         own.model = own.published
@@ -119,7 +136,7 @@ def _evaluate(config: DictConfig, model: str, folder: Path, tasks: list[str], mi
             own.measures.sequences.mixture = str(mixture)
         for key in ("made", "published", "published_callbacks"):
             del own[key]
-    evaluate(own)
+    return own
 
 
 def _copy(config: DictConfig) -> DictConfig:

@@ -13,6 +13,7 @@ from trajlab import interruption
 from trajlab.checkpoints.resume import newest_usable
 from trajlab.config import trial
 from trajlab.config.build import build
+from trajlab.config.launch import in_sweep, jobs_side_by_side
 from trajlab.config.parse import Configured, configured, refusals
 from trajlab.config.schema import TrainConfig
 from trajlab.cores import free_cores, usable_cores
@@ -29,7 +30,7 @@ from trajlab.rng import seed_of
 from trajlab.store.followed import FollowedStore
 from trajlab.store.manifest import manifest_entries, now, refuse_other_data
 from trajlab.store.run_store import RunStore
-from trajlab.terminal import say
+from trajlab.terminal import say, to_see
 from trajlab.training.language_model import LanguageModel
 from trajlab.training.loggers import logger_problems
 from trajlab.training.stopping import Diverged
@@ -123,11 +124,15 @@ def _job(asked: Configured[TrainConfig], store: RunStore, team: Team) -> _Job:
 
 
 def _threads(store: RunStore, team: Team) -> int:
-    """As many as a resumed run had, so that its sums are the same to the bit; else the cores that are free."""
-    usable, stored = usable_cores() // team.here, (store.manifest() or {}).get("threads")
-    if isinstance(stored, int) and 1 <= stored <= usable:
+    """As many as a resumed run had, so that its sums are the same to the bit; else the cores that are free.
+
+    Jobs and processes that share the machine share its cores: they all begin before any shows in the load.
+    """
+    sharers = team.here * jobs_side_by_side(cores := usable_cores())
+    most, stored = max(1, cores // sharers), (store.manifest() or {}).get("threads")
+    if isinstance(stored, int) and 1 <= stored <= most:
         return stored
-    return max(1, min(usable, free_cores()) if team.size == 1 else usable)
+    return most if sharers > 1 else free_cores()
 
 
 def _begin(asked: Configured[TrainConfig], store: RunStore, team: Team, *, resume: bool) -> None:
@@ -159,6 +164,7 @@ def _fit(job: _Job, start: Start) -> None:
         EvaluationEngine(data.splits, checked.trainer.evaluation_batch_windows),
         datamodule.interval_position,
         data.token_bytes_V,
+        dict(data.split_bytes),
         token_texts=lambda ids: [data.tokenizer.id_to_token(int(i)) or "" for i in ids],
     )
     trainer = build_trainer(job.asked.config, checked, schedule, context, job.team)
@@ -182,6 +188,8 @@ def _fit(job: _Job, start: Start) -> None:
         )
     store.update_manifest(status="finished", finished=now())
     say(f"{store.folder}: finished in {time.perf_counter() - started:,.0f} s")
+    if not in_sweep():  # which tells of all its runs together, at its end
+        say(to_see(store.folder.parent))
 
 
 def _standing(context: RunContext, *, resumed: bool) -> str:

@@ -10,6 +10,7 @@ from trajlab.analysis.figures.statistics import contrast_intervals
 from trajlab.analysis.load import Runs
 from trajlab.analysis.repeated_measures import RMAnova, compare_tests, mixed_model, rm_anova, trend_test
 from trajlab.analysis.report.section import Section
+from trajlab.analysis.report.tables import p_words
 from trajlab.analysis.stability import stability
 from trajlab.analysis.statistics.calibration import calibrate, false_positives
 from trajlab.analysis.turning_point import turning_point
@@ -20,6 +21,12 @@ CALIBRATED_CELLS = 600
 
 READ = ("ANOVA, Greenhouse–Geisser", "sign flips of whole curves")
 """The two tests that docs/statistics.md recommends."""
+
+CONTRAST = ("a", "b", "difference", "ci_low", "ci_high", "t", "df", "p", "p_holm", "g_av", "p_sign_flip")
+"""What is shown of a contrast; the rest is in its CSV file."""
+
+FEW_FOR_EFFECTS = 3
+"""Degrees of freedom below which no effect size is shown: over two seeds Hedges' g reaches hundreds."""
 
 LONGEST_FAMILY = 60
 """Contrasts beyond which a family is counted rather than listed."""
@@ -52,7 +59,7 @@ def _tests(part: Section, condition: Condition) -> None:
         part.text(f"{words.capitalize()}. {_anova_words(anova)}")
         tests = compare_tests(frame, measure, "interval", "seed")
         read = tests["test"].isin(READ)
-        part.table(tests[read], f"The tests to read of an interval effect on {words}.")
+        part.table(tests[read], f"The tests to read of an interval effect on {words}.", folded=measure != "loss")
         part.table(
             tests[~read],
             f"The other tests of an interval effect on {words}, most of them wrong for curves.",
@@ -62,7 +69,7 @@ def _tests(part: Section, condition: Condition) -> None:
     part.table(trend.table(), "Linear (1) and quadratic (2) trend of the loss over intervals, t tests over seeds.")
     mixed = mixed_model(condition.intervals, "loss", "interval", "seed")
     part.table(
-        mixed.table(),
+        mixed.table().drop(columns=["converged", "message"]),
         "Mixed model of the loss, seed intercept and AR(1) residuals."
         + ("" if mixed.converged else f" Not converged: {mixed.message}."),
     )
@@ -72,14 +79,14 @@ def _tests(part: Section, condition: Condition) -> None:
 def _anova_words(anova: RMAnova) -> str:
     low, high = anova.eta2_generalized_ci
     mauchly = (
-        "undefined at this size" if anova.mauchly is None else f"W = {anova.mauchly.w:.4g}, p = {anova.mauchly.p:.3g}"
+        "undefined at this size" if anova.mauchly is None else f"W = {anova.mauchly.w:.3g}, {p_words(anova.mauchly.p)}"
     )
     return (
-        f"F({anova.df1}, {anova.df2}) = {anova.f:.4g}; ε GG {anova.eps_gg:.4f}, HF {anova.eps_hf:.4f}, lower bound "
-        f"{anova.eps_lb:.4f}; p uncorrected {anova.p_uncorrected:.3g}, GG {anova.p_gg:.3g}, HF {anova.p_hf:.3g}, lower bound "
-        f"{anova.p_lb:.3g}. Partial η² {anova.eta2_partial:.4f} (95 % CI {anova.eta2_partial_ci[0]:.4f} to "
-        f"{anova.eta2_partial_ci[1]:.4f}), generalised η² {anova.eta2_generalized:.4f} ({low:.4f} to {high:.4f}). "
-        f"Mauchly's test: {mauchly}."
+        f"F({anova.df1}, {anova.df2}) = {anova.f:,.1f}; ε GG {anova.eps_gg:.3f}, HF {anova.eps_hf:.3f}, lower bound "
+        f"{anova.eps_lb:.3f}; GG {p_words(anova.p_gg)}, HF {p_words(anova.p_hf)}, lower bound {p_words(anova.p_lb)}, "
+        f"uncorrected {p_words(anova.p_uncorrected)}. Partial η² {anova.eta2_partial:.3f} (95 % CI "
+        f"{anova.eta2_partial_ci[0]:.3f} to {anova.eta2_partial_ci[1]:.3f}), generalised η² {anova.eta2_generalized:.3f} "
+        f"({low:.3f} to {high:.3f}). Mauchly's test: {mauchly}."
     )
 
 
@@ -119,7 +126,13 @@ def _contrasts(part: Section, condition: Condition) -> None:
                 f"{len(table)} contrasts ({titles[family]}): {(table['p_holm'] <= 0.05).sum()} with Holm p ≤ .05."
             )
             continue
-        part.table(table, f"Planned contrasts of the loss, {titles[family]}; Holm within the family.")
+        few = table["df"].max() < FEW_FOR_EFFECTS
+        part.table(
+            table,
+            f"Planned contrasts of the loss, {titles[family]}; Holm within the family. The CSV file holds more"
+            + (", effect sizes too: over so few seeds they mean little." if few else "."),
+            columns=[c for c in CONTRAST if not (few and c.startswith("g_"))],
+        )
         if family == "adjacent":
             part.figure(
                 contrast_intervals(table, caption=condition.caption, title="Change of loss, interval to interval"),

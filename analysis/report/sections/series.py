@@ -19,6 +19,7 @@ def section(runs: Runs) -> Section | None:
         if own.intervals.empty:
             continue
         frame = series_frame(own)
+        _contexts(part, own)
         part.figure(
             perplexity_curves(frame, caption=own.caption),
             f"{experiment}_series",
@@ -26,6 +27,17 @@ def section(runs: Runs) -> Section | None:
         )
         part.table(_ends(frame), "Each series from its first to its last checkpoint.")
     return part if part.blocks else None
+
+
+def _contexts(part: Section, runs: Runs) -> None:
+    """A box where models were scored with windows of different lengths."""
+    found = {str(m.get("run")): (m.get("data") or {}).get("context") for m in runs.manifests}
+    if len({c for c in found.values() if c}) > 1:
+        named = ", ".join(f"{run} {c:,}" for run, c in found.items() if c)
+        part.problem(
+            f"The models were scored with windows of different lengths ({named} tokens): a longer one lowers the loss, so their "
+            "losses don't compare. Set evaluation.context to the shortest for all."
+        )
 
 
 def _ends(frame: pd.DataFrame) -> pd.DataFrame:

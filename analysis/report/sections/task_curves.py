@@ -1,11 +1,18 @@
-"""Task accuracy against perplexity across sizes (table `tasks`)."""
+"""Task accuracy against perplexity across sizes, and every number of every task (table `tasks`)."""
 
 import pandas as pd
 
 from trajlab.analysis.figures.series import accuracy_curves, task_panels
 from trajlab.analysis.load import Runs
 from trajlab.analysis.report.section import Section
-from trajlab.analysis.task_curves import matched_accuracy, mean_over_tasks, predictors, runs_frame, task_shapes
+from trajlab.analysis.task_curves import (
+    ACCURACIES,
+    matched_accuracy,
+    mean_over_tasks,
+    predictors,
+    runs_frame,
+    task_shapes,
+)
 
 
 def section(runs: Runs) -> Section | None:
@@ -15,11 +22,25 @@ def section(runs: Runs) -> Section | None:
     part = Section("Tasks")
     for experiment in runs.tasks["experiment"].unique():
         own = runs.select(experiment=experiment)
-        frame = runs_frame(own)
-        frame = frame[frame["tokens"] > 0]  # the initialisation has no place on a logarithmic axis
-        if not frame.empty:
-            _experiment(part, str(experiment), frame, own.caption)
+        if set(own.tasks["metric"]) & set(ACCURACIES):
+            frame = runs_frame(own)
+            frame = frame[frame["tokens"] > 0]  # the initialisation has no place on a logarithmic axis
+            if not frame.empty:
+                _experiment(part, str(experiment), frame, own.caption)
+        part.table(_last_values(own), f"{experiment}: every number of every task at the last checkpoint that has it.")
     return part if part.blocks else None
+
+
+def _last_values(runs: Runs) -> pd.DataFrame:
+    """Value, standard error, questions, shots and chance by model, task and metric; perplexities of texts too."""
+    last = runs.tasks.sort_values("step", kind="stable").groupby(["run", "task", "metric"], sort=False).last()
+    table = last[[c for c in ("step", "value", "stderr", "n", "shots") if c in last]].reset_index()
+    items = runs.table("task_items")
+    if not items.empty:
+        chance = items.groupby("task")["chance"].mean()
+        accurate = table["metric"].isin([*ACCURACIES, "unnormalised_grade", "acc_norm"])
+        table["chance"] = table["task"].map(chance).where(accurate)
+    return table.rename(columns={"run": "model"}).dropna(axis=1, how="all")
 
 
 def _experiment(part: Section, experiment: str, frame: pd.DataFrame, caption: str) -> None:

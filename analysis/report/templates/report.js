@@ -49,17 +49,37 @@
     });
   }
 
-  // values under the pointer
-  for (const mark of all("svg [data-words]")) {
-    const box = mark.closest(".scroll");
-    mark.addEventListener("pointerenter", (e) => {
-      const tip = document.createElement("div"), at = box.getBoundingClientRect();
-      tip.className = "tip";
-      tip.textContent = mark.getAttribute("data-words");
-      box.append(tip);
-      tip.style.left = Math.max(0, Math.min(e.clientX - at.left + 8, at.width - tip.offsetWidth)) + box.scrollLeft + "px";
-      tip.style.top = Math.max(0, e.clientY - at.top - 30) + "px";
+  // values under the pointer: those of all lines at the nearest place
+  for (const figure of all("[data-told]")) {
+    const svg = figure.querySelector("svg"), box = figure.closest(".scroll");
+    let told = null, rule = null, tip = null;
+    const away = () => { if (tip) { tip.remove(); rule.remove(); tip = rule = null; } };
+    const nearest = (line, x) => line.x.reduce((best, at, i) => (Math.abs(at - x) < Math.abs(line.x[best] - x) ? i : best), 0);
+    svg.addEventListener("pointermove", (e) => {
+      told = told || JSON.parse(figure.dataset.told);
+      const size = svg.viewBox.baseVal, seen = svg.getBoundingClientRect(), at = box.getBoundingClientRect();
+      const x = (e.clientX - seen.left) / seen.width * size.width, y = (e.clientY - seen.top) / seen.height * size.height;
+      const axes = told.find((a) => x >= a.box[0] - 4 && x <= a.box[2] + 4 && y >= a.box[1] && y <= a.box[3]);
+      if (!axes) return away();
+      let place = Infinity, words = "";
+      for (const line of axes.lines) for (const i of [nearest(line, x)]) if (line.x.length && Math.abs(line.x[i] - x) < Math.abs(place - x)) [place, words] = [line.x[i], line.at[i]];
+      const rows = axes.lines.filter((l) => l.x.length).map((l) => [l, nearest(l, x)]).filter(([l, i]) => Math.abs(l.x[i] - place) < 0.6)
+        .sort(([a, i], [b, j]) => a.y[i] - b.y[j]).map(([l, i]) => l.name[0] + "  " + l.values[i]);
+      if (!rows.length) return away();
+      if (!tip) {
+        tip = document.createElement("div");
+        tip.className = "tip";
+        rule = document.createElementNS("http://www.w3.org/2000/svg", "line");
+        rule.setAttribute("class", "rule");
+        svg.append(rule);
+        box.append(tip);
+      }
+      for (const [name, value] of [["x1", place], ["x2", place], ["y1", axes.box[1]], ["y2", axes.box[3]]]) rule.setAttribute(name, value);
+      tip.textContent = words + " " + axes.of + "\n" + rows.slice(0, 12).join("\n");
+      const left = e.clientX - at.left;
+      tip.style.left = Math.max(0, left + 14 + tip.offsetWidth > at.width ? left - tip.offsetWidth - 14 : left + 14) + box.scrollLeft + "px";
+      tip.style.top = Math.max(0, e.clientY - at.top - 20) + "px";
     });
-    mark.addEventListener("pointerleave", () => all(".tip", box).forEach((t) => t.remove()));
+    svg.addEventListener("pointerleave", away);
   }
 })();

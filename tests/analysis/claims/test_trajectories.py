@@ -7,7 +7,7 @@ import pytest
 from trajlab.analysis.claims.trajectories import series_claims
 from trajlab.analysis.load import Runs
 from trajlab.analysis.token_trends.across_sizes import agreement, rise_and_fall
-from trajlab.analysis.token_trends.chance import ar1, upward_excess
+from trajlab.analysis.token_trends.chance import ar1, noise_of, upward_excess
 
 SIZES = {"small": 1e6, "middle": 1e7, "large": 1e8}
 CHECKPOINTS = 24
@@ -91,9 +91,20 @@ def test_trendless_tokens_are_not_upward_beyond_chance(phi: float, shared: float
     rng, wrong = np.random.default_rng(5), 0
     for seed in range(8):
         nll = 3 + 0.1 * ar1(phi, (150, 30), rng) + 0.1 * shared * ar1(phi, (30,), rng)
-        excess = upward_excess(nll, np.arange(150) // 3, draws=30, seed=seed)
+        excess = upward_excess(nll, np.arange(150) // 3, draws=30, seed=seed, tokens=60)
         wrong += excess.low > 0
     assert wrong <= 2
+
+
+def test_a_random_walk_that_all_tokens_share_is_not_taken_for_less() -> None:
+    """One series of 30 checkpoints looks stationary as often as not, and 15 % of data sets were called upward."""
+    rng, seen = np.random.default_rng(6), []
+    for _ in range(40):
+        nll = 3 + 0.1 * ar1(0.8, (150, 30), rng) + 0.1 * ar1(1.0, (30,), rng)
+        seen.append((noise_of(nll, 20, rng).shared_phi_B == 1).mean())
+    assert np.mean(seen) > 0.85
+    white = noise_of(3 + 0.1 * ar1(0.0, (150, 60), rng) + 0.1 * ar1(0.0, (60,), rng), 20, rng)
+    assert (white.shared_phi_B < 0.95).all()  # what can be ruled out is
 
 
 def test_independent_tokens_do_not_agree() -> None:

@@ -15,7 +15,7 @@ def curve() -> pd.DataFrame:
     """Seen for 40 %, the schedule known."""
     lr = cooldown()
     loss = planted(lr, 0.25)
-    return pd.DataFrame({"curve": "a", "step": STEPS, "loss": np.where(STEPS <= STEPS[99], loss, np.nan), "lr": lr})
+    return pd.DataFrame({"curve": "a", "step": STEPS, "loss": np.where(STEPS[99] >= STEPS, loss, np.nan), "lr": lr})
 
 
 def final(frame: pd.DataFrame, **keywords: float) -> tuple[float, float, float]:

@@ -8,10 +8,11 @@ import pytest
 
 from tests.analysis.forecasting.test_default import STEPS, cooldown, planted
 from trajlab.analysis.__main__ import main
-from trajlab.analysis.curve_laws import PowerLaw
+from trajlab.analysis.curve_laws import PowerLaw, laws
 from trajlab.analysis.forecasting.calibration import calibrate
 from trajlab.analysis.forecasting.curve_files import read_curves
 from trajlab.analysis.forecasting.projection import Projection
+from trajlab.analysis.forecasting.published_table import by_law, markdown, write_between
 from trajlab.analysis.forecasting.scoring import scores
 from trajlab.analysis.forecasting.tournament import COLUMNS, ranking, run_contest, sample
 
@@ -54,11 +55,16 @@ def test_one_command_scores_every_law_on_a_file(curves, tmp_path, capsys):
     assert "default" in capsys.readouterr().out
 
 
-def test_the_future_of_a_curve_changes_no_forecast(curves):
-    spoiled = curves.assign(loss=curves["loss"] + 5 * (curves["step"] > 0.4 * STEPS[-1]))
-    found = [run_contest(frame.assign(run="r"), [0.4], laws=[]) for frame in (curves, spoiled)]
-    same = ["final_forecast", "final_low", "final_high"]
+def test_five_nats_on_the_future_change_no_forecast_of_any_law_by_a_bit(curves):
+    """The fall has begun, so that the laws of the schedule forecast too."""
+    one = curves[curves["curve"] == "run-a"].assign(run="r", lr=lambda c: c["lr"].max() * (1 - c["step"] / 5.1e4))
+    spoiled = one.assign(loss=one["loss"] + 5 * (one["step"] > 0.6 * STEPS[-1]))
+    found = [run_contest(frame, [0.6], laws=laws()).set_index("law") for frame in (one, spoiled)]
+    same = ["final_forecast", "final_low", "final_high", "refused", "n_seen"]
     pd.testing.assert_frame_equal(found[0][same], found[1][same], check_exact=True)
+    assert found[0].loc["annealing", "refused"] == ""
+    assert {"default", "response", "last value", *(law.name for law in laws())} == set(found[0].index)
+    assert (found[1]["final_loss"] - found[0]["final_loss"]).round(9).eq(5).all()
 
 
 def test_scores_of_a_known_band():
@@ -156,3 +162,45 @@ def test_published_tables_and_logs_enter_as_they_are(tmp_path, columns, expected
     assert row["step"] == 1
     assert row["loss"] == pytest.approx(2)
     assert np.isnan(row["lr"]) == ("lr" not in columns and "learning_rate" not in columns)
+
+
+def scored_frame() -> pd.DataFrame:
+    """Three families of ten curves: a law with bands that are ten times too narrow, and the last value."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for family in "abc":
+        for number in range(10):
+            about = {
+                "curve": f"{family}{number}",
+                "family": family,
+                "fraction": 0.4,
+                "situation": "decay",
+                "final_loss": 3.0,
+            }
+            for law, spread in (("default", 0.01), ("last value", 0.1)):
+                error = rng.normal(0, spread)
+                band = {"final_low": 3 + error - 0.001, "final_high": 3 + error + 0.001, "final_inside": 0.0}
+                scores_ = {"mae": abs(error), "winkler": 1.0, "crps": 1.0, "half_inside": 0.0}
+                rows.append({**about, "law": law, "final_error": error, **band, **scores_, "refused": ""})
+    return pd.DataFrame(rows)
+
+
+def test_every_laws_band_is_widened_to_hold_before_widths_are_compared():
+    table = by_law(scored_frame()).set_index("law")
+    honest = table["width that holds 90 %"]
+    assert 0.02 < honest["default"] < 0.06  # two to six times the spread of its errors; its own bands are 0.002 wide
+    assert 5 < honest["last value"] / honest["default"] < 20
+
+
+def test_the_tables_of_a_page_are_replaced_and_the_rest_stays(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- contest: x -->\nstale\n<!-- end -->\nafter\n")
+    write_between(page, "x", markdown(scored_frame(), "the command"))
+    text = page.read_text()
+    assert text.startswith("before\n<!-- contest: x -->\n`the command`: 30 curves of 3 families.")
+    assert text.endswith("<!-- end -->\nafter\n")
+    assert "stale" not in text
+    assert "| 40 % | default |" in text
+    assert "| decay | 40 % | 30 |" in text
+    with pytest.raises(ValueError, match="no place for this table"):
+        write_between(page, "y", "")

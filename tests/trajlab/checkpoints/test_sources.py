@@ -27,6 +27,20 @@ def test_steps_as_lists_and_spans() -> None:
             expanded_steps(wrong)
 
 
+def test_names_with_two_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    branches = ["main", "step1000-tokens4B", "step0-tokens0B", "step2000-tokens9B", "step3000-unsharded"]
+    refs = SimpleNamespace(branches=[SimpleNamespace(name=n) for n in branches], tags=[])
+    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_refs", lambda self, repo: refs)
+    found = HubSeries("org/m", "step{step}-tokens*", 4_000_000).checkpoints()
+    assert [(c.step, c.revision) for c in found] == [
+        (0, "step0-tokens0B"), (1000, "step1000-tokens4B"), (2000, "step2000-tokens9B")
+    ]  # fmt: skip
+    chosen = HubSeries("org/m", "step{step}-tokens*", 4_000_000, steps=[1000]).checkpoints()
+    assert [c.revision for c in chosen] == ["step1000-tokens4B"], "the rest of the name is looked up"
+    with pytest.raises(UserError, match=r"no \* beside it"):
+        HubSeries("org/m", "step{step}*")
+
+
 # ---- folders
 
 

@@ -114,6 +114,25 @@ def test_the_separator_is_a_choice() -> None:
         DocumentWindows.over(["a", "b"], tokenizer, 8, separator="bos")
 
 
+def test_windows_in_the_middle_begin_as_texts_do_where_asked() -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.add_special_tokens({"bos_token": "<s>"})
+    bos = tokenizer.bos_token_id
+    plain, begun = (
+        DocumentWindows.over(["abcdef", "ghijkl"], tokenizer, 4, stride=2, begin_windows=b) for b in (False, True)
+    )
+    numbers = range(len(plain))
+    assert set(begun.batch(numbers)[:, 0].tolist()) == {bos}
+    assert plain.batch(numbers)[1:, 0].tolist().count(bos) == 0
+    assert begun.batch(numbers)[:, 1:].equal(plain.batch(numbers)[:, 1:]), "the targets are the same"
+    assert begun.mask(numbers).equal(plain.mask(numbers))
+    assert begun.fingerprint() != plain.fingerprint()
+    assert (begun.token_count, begun.byte_count) == (plain.token_count, plain.byte_count)
+    tokenizer.bos_token = None
+    with pytest.raises(UserError, match="begin_windows=true: the tokenizer has no begin-of-text token"):
+        DocumentWindows.over(["a"], tokenizer, 4, begin_windows=True)
+
+
 def test_windows_know_their_length() -> None:
     windows = DocumentWindows.over(["abc", "a", "abcdefghij"], byte_tokenizer(), 4, layout="documents")
     assert windows.lengths.tolist() == [3, 1, 4, 4, 2]

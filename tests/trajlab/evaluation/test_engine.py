@@ -137,6 +137,20 @@ def test_a_consumer_that_fills_these_columns_itself_keeps_them(scene: tuple) -> 
     assert empty["variant"] == ["raw", "raw"]
 
 
+def test_a_listener_hears_how_far_a_split_is() -> None:
+    from tests.series_material import byte_tokenizer, transformers_model
+    from trajlab.data.documents import DocumentWindows
+    from trajlab.models.hf import HFModel
+
+    model, heard = HFModel(transformers_model()), []
+    for layout in ("documents", "stream"):
+        windows = DocumentWindows.over(["abcdefghij" * n for n in (3, 1, 4, 1, 2)], byte_tokenizer(), 32, layout=layout)
+        engine = EvaluationEngine({layout: windows}, 2, lambda *told: heard.append(told))
+        engine.evaluate(Interval(0, 0, 0, 0), model, [])
+    assert [h for h in heard if h[1] == "documents"] == [("raw", "documents", n, 6) for n in (2, 4, 6)]
+    assert [h for h in heard if h[1] == "stream"] == [("raw", "stream", n, 4) for n in (2, 4)]
+
+
 def test_documents_are_scored_by_length_and_told_in_order() -> None:
     from tests.series_material import byte_tokenizer, transformers_model
     from trajlab.data.documents import DocumentWindows
@@ -168,3 +182,17 @@ def test_documents_are_scored_by_length_and_told_in_order() -> None:
     torch.testing.assert_close(torch.cat(seen), expected, atol=1e-5, rtol=1e-5)
     padded = len(windows) * (windows.context + 1)
     assert sum(sizes[: len(sizes) - len(windows)]) < padded / 1.2, "little of the work is for padding"
+
+
+def test_losses_leave_the_device_once_and_not_after_each_batch(scene: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, model, consumers = scene
+    moved: list[tuple[int, ...]] = []
+    cpu = Tensor.cpu
+
+    def counted(tensor: Tensor) -> Tensor:
+        moved.append(tuple(tensor.shape))
+        return cpu(tensor)
+
+    monkeypatch.setattr(Tensor, "cpu", counted)
+    engine.evaluate(WHERE, model, consumers)
+    assert moved == [(len(windows), 8) for windows in engine.splits.values()]  # nine and eight batches

@@ -60,3 +60,17 @@ def test_a_described_shape_is_built_again() -> None:
 def test_an_unknown_architecture_is_an_error() -> None:
     with pytest.raises(ValueError, match="nonesuch"):
         from_config("nonesuch")
+
+
+def test_the_oldest_transformers_allowed_knows_dtype() -> None:
+    """``from_pretrained(dtype=…)`` came with 4.56; older ones take torch_dtype, and ignore dtype without a word."""
+    import tomllib
+
+    from packaging.requirements import Requirement
+
+    from tests.conftest import ROOT
+
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    [transformers] = [r for r in map(Requirement, needed) if r.name == "transformers"]
+    assert not transformers.specifier.contains("4.55.4")
+    assert transformers.specifier.contains("4.56.0")

@@ -200,6 +200,18 @@ def test_a_full_disk_is_one_line_with_a_remedy(tmp_path: Path, error: Exception)
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "error",
+    [OSError(27, "File too large"), Exception("File too large (os error 27)"), FileExistsError(17, "File exists")],
+)
+def test_a_quota_and_a_file_in_a_folder_s_place_are_one_line(tmp_path: Path, error: Exception) -> None:
+    def refused(path: Path) -> None:
+        raise error
+
+    with pytest.raises(UserError, match=r"file can't be written \(File .*\); name a place"):
+        files.publish(tmp_path / "file", refused)
+
+
 def test_a_place_that_can_t_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(UserError, match="can't be written"), store_at(tmp_path / "runs").lock():

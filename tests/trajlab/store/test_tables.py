@@ -25,7 +25,7 @@ def documented() -> Columns:
     """Tables of the document's second part, each with the columns that its first table gives to all."""
     shared, *sections = re.split(r"^## ", TEXT.split("\n# Tables\n")[1], flags=re.M)
     everywhere = dict(rows(shared))
-    return {s.split("`")[1]: everywhere | dict(rows(s)) for s in sections}
+    return {s.split("`")[1]: everywhere | dict(rows(s)) for s in sections if s.startswith("`")}
 
 
 def rows(text: str) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,9 @@ def test_tables_agree_with_a_plain_forward(evaluate: Callable[..., Runs], series
         torch.testing.assert_close(
             torch.tensor(tokens["nll"].to_numpy()), nll[places.to_numpy()].float(), atol=1e-5, rtol=0
         )
+    versions = runs.manifests[0]["versions"]
+    assert versions["transformers"] == version("transformers")
+    assert "lm-eval" in versions
     assert runs.intervals["seed"].isna().all()
     assert runs.intervals["loss"].nunique() == len(STEPS)
 
@@ -118,6 +122,30 @@ def test_a_finished_series_is_left_alone(
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "runs").rglob("*.parquet")} == before
     with pytest.raises(UserError, match="evaluation.stride"):
         evaluate("evaluation.stride=8")
+
+
+def test_a_costly_separator_and_another_context_are_said(
+    evaluate: Callable[..., Runs], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_series(tmp_path / "s", [0])
+    model = AutoModelForCausalLM.from_pretrained(folder / "step0")
+    with torch.no_grad():  # every byte alike, and never an end of text
+        model.gpt_neox.final_layer_norm.weight.zero_()
+        model.gpt_neox.final_layer_norm.bias.fill_(1.0)
+        model.get_output_embeddings().weight.zero_()
+        model.get_output_embeddings().weight[0] = -1.0
+    model.save_pretrained(folder / "step0")
+    runs = evaluate(of=folder)
+    said = capfd.readouterr().err
+    assert "warning: split valid: what stands between documents costs 37.5 nats each" in said
+    assert "separator_cost" not in runs.tables
+    assert runs.manifests[0]["data"]["context"] == CONTEXT
+    assert runs.intervals["loss"].item() > 5.6
+    other = evaluate("model.name=other", "evaluation.separator=none", "evaluation.context=32", of=folder)
+    said = capfd.readouterr().err
+    assert "nats each" not in said
+    assert "warning: windows of 32 tokens here, but of another length in the same experiment (tiny 48)" in said
+    assert other.intervals.query("run == 'other'")["loss"].item() == pytest.approx(5.545, abs=2e-3)
 
 
 class Stop(Exception):
@@ -311,6 +339,9 @@ def test_a_published_snapshot_is_the_trained_model(micro: Callable[..., Path], t
     run = micro()
     snapshot = sorted((run / "snapshots").iterdir())[-1]
     write_folder(snapshot, tmp_path / "folder", run_tokenizer(run))
+    spec = json.loads((tmp_path / "folder/tokenizer_config.json").read_text())
+    assert spec["tokenizer_class"] == "PreTrainedTokenizerFast", "opens in transformers 4 and 5"
+    assert spec["model_max_length"] == 16
     hf, own = AutoModelForCausalLM.from_pretrained(tmp_path / "folder"), load_snapshot(snapshot)
     tokens = torch.arange(16)[None]
     with torch.no_grad():

@@ -1,5 +1,6 @@
 """Values that can't be meant are refused before anything is prepared or stored, each in words that name the key."""
 
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -7,7 +8,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from tests.conftest import MICRO, run_here
+from tests.conftest import MICRO, ROOT, run_here
 from trajlab.errors import UserError
 
 GEOMETRIC = ["intervals.every_tokens=null", "+intervals.geometric.first_tokens=64", "+intervals.geometric.count=4"]
@@ -20,13 +21,14 @@ SERIES = [
     "model.series.tokens_per_step=1",
 ]
 REFUSED = {
-    "a negative rate": (["optimizer.lr=-1"], "learning rate"),
-    "a rate of words": (["optimizer.lr=abc"], "optimizer"),
+    "a negative rate": (["optimizer.lr=-1"], "optimizer.lr=-1 must be a number, at least 0"),
+    "a rate of words": (["optimizer.lr=abc"], "optimizer.lr=abc must be a number"),
     "a rate that is no number": (["optimizer.lr=nan"], "optimizer.lr=nan must be a finite number"),
     "an endless rate": (["optimizer.lr=inf"], "optimizer.lr=inf must be a finite number"),
-    "no rate": (["optimizer.lr=null"], "optimizer"),
-    "one beta": (["optimizer.betas=0.9"], "optimizer"),
+    "no rate": (["optimizer.lr=null"], "optimizer.lr=None must be a number"),
+    "one beta": (["optimizer.betas=0.9"], "two numbers"),
     "a negative decay": (["optimizer.weight_decay=-1"], "weight_decay"),
+    "two ways at once": (["+optimizer.foreach=true"], "cannot be `True` together"),
     "a limit that is no number": (["trainer.gradient_clip=nan"], "trainer.gradient_clip=nan"),
     "no key-value heads": (["model.kv_heads=0"], "kv_heads"),
     "a checkpoint before the first step": (["callbacks.checkpoint.every_steps=-1"], "every_steps=-1"),
@@ -85,3 +87,55 @@ def test_a_hub_without_a_network_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("huggingface_hub.HfApi.list_repo_refs", no_route)
     with pytest.raises(UserError, match="a/b"):
         run_here(*SERIES, f"runs_dir={tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("optimizer.lr=-1", "learning rate"),
+        ("made.opt-tiny-m.hidden_size=33", "divisible"),
+        ("evaluation.documents=0", "evaluation.documents=0 must be at least 1"),
+    ],
+)
+def test_a_made_series_is_checked_to_its_last_model_first(
+    override: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trajlab.tasks.made_series._train", lambda *_: pytest.fail("a model was trained"))
+    with pytest.raises(UserError) as e:
+        run_here("experiment=checkpoint_series_small", f"runs_dir={tmp_path}", override)
+    assert words in str(e.value)
+    assert not list(tmp_path.iterdir())
+
+
+LIGHT = [
+    "a negative rate", "a rate of words", "a rate that is no number", "an endless rate", "no rate", "one beta",
+    "a negative decay", "a limit that is no number", "no marks", "a billion marks", "a mark at every token",
+    "a first mark beyond the budget", "half of geometric", "an unknown precision", "a precision near one",
+    "float16 on a processor", "an unknown accelerator", "an unknown strategy", "a seed of 64 bits",
+    "a thousand million unique tokens", "a tokenizer that is none", "a task that is none", "a reference to nothing",
+    "a reference to nothing in a node", "export of no file", "a context of one token", "an unknown precision of a series",
+    "a precision that a series doesn't have",
+]  # fmt: skip
+"""What is refused without importing torch, which alone takes seconds."""
+
+
+def test_values_are_refused_without_torch(tmp_path: Path) -> None:
+    lines = {name: [*([] if REFUSED[name][0][0].startswith("task=e") else MICRO), *REFUSED[name][0]] for name in LIGHT}
+    lines["a warm-up longer than the budget"] = [*MICRO, "schedule.warmup_tokens=5000"]
+    code = f"""
+import subprocess
+import sys
+from hydra import compose, initialize_config_module
+from trajlab.errors import UserError
+from trajlab.tasks import run
+for name, line in {lines!r}.items():
+    with initialize_config_module("trajlab.conf", version_base="1.3"):
+        config = compose("config", overrides=[*line, "runs_dir=never"])
+    try:
+        run(config)
+    except UserError:
+        assert "torch" not in sys.modules, name
+    else:
+        raise AssertionError(name)
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -75,7 +76,12 @@ def test_tensorboard(micro: Micro) -> None:
 
 def test_wandb_offline(micro: Micro, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
+    called: list[object] = []
+    connect = socket.socket.connect
+    monkeypatch.setattr(socket.socket, "connect", lambda s, to: (called.append((s.family, to)), connect(s, to))[1])
     run = broken_and_resumed(micro, "wandb")
+    outside = [to for family, to in called if family != socket.AF_UNIX and to[0] not in ("127.0.0.1", "::1")]  # type: ignore[index]
+    assert outside == []
     starts = sorted(run.glob("logs/wandb/offline-run-*/*.wandb"))
     assert len(starts) == 2
     runs, curves, configs = zip(*map(_wandb_records, starts), strict=True)

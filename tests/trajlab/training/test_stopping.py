@@ -11,6 +11,7 @@ import pytest
 
 from trajlab import interruption
 from trajlab.analysis.load import load_runs
+from trajlab.store.layout import MANIFEST_KEYS
 
 HERE = "tests.trajlab.training.misfortune"
 EQUAL = ["interval", "tokens", "step", "nll_sum", "nll_sq_sum", "train_loss", "grad_norm", "lr"]
@@ -100,6 +101,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run_as_diverged(
     assert not np.isfinite(runs.steps["grad_norm"].iloc[-1])
     assert np.isfinite(runs.steps["grad_norm"].iloc[:-1]).all()
     assert runs.intervals["interval"].tolist() == [0, 1, 2]
+    assert set(runs.manifests[0]) - {"folder"} <= set(MANIFEST_KEYS), "docs/tables.md says what each is"
     micro(_nan([12], value))
     assert "diverged before, skipped (overwrite=true" in capsys.readouterr().err
 

@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 
 from tests.analysis.test_sequences import table as sequence_table
+from trajlab.analysis.checkpoint_series import scored_checkpoints
 from trajlab.analysis.load import Runs, load_runs
 from trajlab.analysis.report import write_report
+from trajlab.analysis.report.caveats import caveats
 from trajlab.analysis.report.section import Section
 from trajlab.analysis.report.sections import claims, sequences, series, task_curves, token_trends
 
@@ -135,6 +137,75 @@ def test_a_checkpoint_without_a_task_is_said_and_left_out() -> None:
     part = task_curves.section(found)
     assert part is not None
     assert "lack a task" in part.blocks[0].words
+
+
+def test_one_checkpoint_has_tables_and_no_empty_figures() -> None:
+    one = runs("intervals", "tasks", "sequences")
+    for name in ("intervals", "tasks", "sequences"):
+        frame = one.tables[name]
+        last = frame["tokens"].max()
+        one.tables[name] = frame[frame["tokens"] == last].reset_index(drop=True)
+    part = sequences.section(one)
+    assert part is not None
+    assert [b.kind for b in part.blocks if b.kind == "figure"] == []
+    assert part.blocks[0].words.endswith("one checkpoint, so there is no curve to draw.")
+    assert "table" in kinds(part)
+
+
+def test_every_number_of_every_task_is_in_a_table() -> None:
+    found = runs("intervals", "tasks")
+    text = found.tables["tasks"].assign(task="wikitext", metric="word_perplexity", value=31.5, stderr=np.nan)
+    found.tables["tasks"] = text
+    part = task_curves.section(found)
+    assert part is not None
+    assert kinds(part) == ["table"], "texts that are only scored have no accuracy to draw"
+    found.tables["tasks"] = pd.concat([tasks(), text]).assign(n=100, shots=0)
+    items = pd.DataFrame({"experiment": "e", "run": "small", "task": ["a", "a"], "chance": [0.5, 0.25]})
+    found.tables["task_items"] = items
+    part = task_curves.section(found)
+    assert part is not None
+    table = part.blocks[-1].frame
+    assert table is not None
+    rows = table.set_index(["model", "task"])
+    assert rows.loc[("small", "wikitext"), "value"] == 31.5
+    assert np.isnan(rows.loc[("small", "wikitext"), "chance"])
+    assert rows.loc[("small", "a"), "chance"] == 0.375
+    assert rows.loc[("large", "a"), "value"] == pytest.approx(0.3 + 0.02 * 11)
+
+
+def test_a_broken_checkpoint_leaves_the_others_in_the_report(tmp_path: Path) -> None:
+    found = runs("intervals", "tokens", "probes")
+    found.tables["intervals"].loc[3, ["loss", "ppl"]] = np.nan
+    kept = scored_checkpoints(found)
+    assert kept.problems == ["e/small: step 3 left out: no finite loss there."]
+    assert len(kept.intervals) == len(found.intervals) - 1
+    assert set(kept.tokens.query("run == 'small'")["interval"]) == set(range(CHECKPOINTS)) - {3}
+    write_report(found, tmp_path, "Series")
+    text = (tmp_path / "report.md").read_text()
+    assert "> e/small: step 3 left out" in text
+    assert "Diverged" not in text
+    assert "## Checkpoint series" in text
+    trained = runs("intervals")
+    trained.manifests[0]["seed"] = 0
+    trained.tables["intervals"].loc[3, ["loss", "ppl"]] = np.nan
+    assert scored_checkpoints(trained) is trained, "a training run with such a loss has diverged"
+
+
+def test_other_contexts_are_said_in_the_report() -> None:
+    found = runs("intervals")
+    for manifest, context in zip(found.manifests, (2048, 8192), strict=True):
+        manifest["data"] = {"context": context}
+    part = series.section(found)
+    assert part is not None
+    assert next(b.words for b in part.blocks if b.kind == "problem").startswith(
+        "The models were scored with windows of different lengths (small 2,048, large 8,192 tokens)"
+    )
+
+
+def test_a_stopped_series_is_called_unfinished() -> None:
+    found = runs("intervals")
+    found.manifests[0]["status"] = "running"
+    assert caveats(found)[0].startswith("Unfinished: e/small.")
 
 
 def test_from_stored_files_to_the_report(tmp_path: Path) -> None:

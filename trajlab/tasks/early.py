@@ -1,0 +1,70 @@
+"""What is wrong with a command and shows without torch: refused in a second, before anything heavy is imported.
+
+Trying the same by building (`trajlab.config.trial`) comes later, and finds what can't be told here.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from trajlab.config.build import build
+from trajlab.config.parse import refusals
+from trajlab.config.schema import ExportConfig, TrainConfig
+from trajlab.data import tokenizer
+from trajlab.evaluation.intervals import token_schedule
+
+OPTIMIZERS = ("torch.optim.", "trajlab.training.optimizers.")
+"""Those whose arguments mean what they are called; a plug-in's may mean anything."""
+SCHEDULES = "trajlab.training.schedules."
+NOT_NEGATIVE = ("lr", "weight_decay", "eps", "momentum")
+
+
+def problems(c: object) -> list[str]:
+    """Of the checked values of a task, as far as they can be judged here."""
+    if isinstance(c, TrainConfig):
+        return training_problems(c)
+    return export_problems(c) if isinstance(c, ExportConfig) else []
+
+
+def export_problems(c: ExportConfig) -> list[str]:
+    """Of the snapshot, the place and the tokenizer."""
+    missing = [] if Path(c.snapshot).is_file() else [f"snapshot={c.snapshot}: there is no such file"]
+    if Path(c.to).exists() and not Path(c.to).is_dir():
+        missing.append(f"to={c.to} is no folder; give another place")
+    return [*missing, *tokenizer.problems(c.tokenizer)]
+
+
+def training_problems(c: TrainConfig) -> list[str]:
+    """Of marks, schedule, optimizer and tokenizer."""
+    own_schedule = str(c.schedule.get("_target_")).startswith(SCHEDULES)
+    return [
+        *refusals(lambda: token_schedule(c.intervals, c.tokens_per_step)),
+        *(refusals(lambda: build(c.schedule, "schedule")) if own_schedule else []),
+        *optimizer_problems(c.optimizer),
+        *tokenizer.problems(c.tokenizer),
+    ]
+
+
+def optimizer_problems(node: Mapping[str, Any]) -> Iterator[str]:
+    """Arguments that no optimizer of torch takes."""
+    if not str(node.get("_target_")).startswith(OPTIMIZERS):
+        return
+    for name in NOT_NEGATIVE:
+        if name in node and not _number(node[name]):
+            yield f"optimizer.{name}={node[name]} must be a number, at least 0"
+    if "betas" in node and not _pair(node["betas"]):
+        yield f"optimizer.betas={node['betas']} must be two numbers from 0 to below 1, e.g. optimizer.betas=[0.9,0.95]"
+
+
+def _number(value: Any, below: float = math.inf) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < below
+
+
+def _pair(value: Any) -> bool:
+    return (
+        not isinstance(value, str)
+        and hasattr(value, "__len__")
+        and len(value) == 2
+        and all(_number(v, 1) for v in value)
+    )
