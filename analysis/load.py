@@ -38,7 +38,7 @@ class Runs:
           demo seed=1     1 finished         11 10000380       2.7835      3.8501
           demo seed=2     2 finished         11 10000380       2.8308      3.9293
     tables: intervals (33)
-    >>> runs.select(seed=1).intervals["loss"].min().round(4)
+    >>> round(float(runs.select(seed=1).intervals["loss"].min()), 4)
     2.7835
     >>> runs.select(sead=1)
     Traceback (most recent call last):

@@ -98,7 +98,7 @@ def forecast(curves: pd.DataFrame, horizon: float | None = None, tables: Tables 
     >>> step = np.arange(100, 2001, 100)
     >>> seen = pd.DataFrame({"curve": "mine", "step": step, "loss": 2 + 10 * step**-0.4})
     >>> row = forecast(seen, horizon=4000).table.iloc[0]
-    >>> bool(row["low"] < row["forecast"] < row["high"]), round(row["forecast"], 1)
+    >>> bool(row["low"] < row["forecast"] < row["high"]), round(float(row["forecast"]), 1)
     (True, 2.4)
     """
     outlooks = {}

@@ -30,7 +30,7 @@ def compare_tests(
 
     >>> from trajlab.analysis import load_runs
     >>> tests = compare_tests(load_runs("runs/demo").intervals, "loss", "interval", "seed", n_permutations=99)
-    >>> tests.set_index("test")["p"].round(2)["sign flips of whole curves"]
+    >>> float(tests.set_index("test")["p"]["sign flips of whole curves"])
     0.25
     """
     anova = rm_anova(frame, dv, within, subject, n_bootstrap=0)
