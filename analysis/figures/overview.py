@@ -52,7 +52,7 @@ def turn_figure(
 def mean_and_seeds(ax: Axes, frame: pd.DataFrame, value: str, colour: str, dash: object, name: str) -> pd.Series:
     """The seeds thin, their mean thick with its 95 % interval; the mean by tokens."""
     for place, (_, own) in enumerate(frame.groupby("run")):
-        name_in_svg = f"seed-{len(ax.lines)}-{place}"  # what the page's switch of single seeds looks for
+        name_in_svg = f"oneseed-{len(ax.lines)}-{place}"  # what the page's switch of single seeds looks for
         ax.plot(own["tokens"], own[value], color=colour, alpha=0.4, linewidth=0.7, linestyle="-", gid=name_in_svg)
     at = frame.groupby("tokens")[value].agg(["mean", "std", "count"])
     at = at[at["count"] == frame["run"].nunique()]
