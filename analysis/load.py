@@ -80,7 +80,9 @@ class Runs:
         if isinstance(self.tables, StoredTables):
             among = {id(m) for m in kept}
             # manifest and rows of a stored run agree on whose they are
-            return Runs(self.tables.where(lambda run: id(run.manifest) in among, values), kept, self.problems, self.diverged)
+            return Runs(
+                self.tables.where(lambda run: id(run.manifest) in among, values), kept, self.problems, self.diverged
+            )
         tables = dict(self.tables)
         for name, frame in tables.items():
             for column, value in values.items():
@@ -112,7 +114,9 @@ class Runs:
         manifests = [m for m in self.manifests if (m.get("experiment"), m.get("run")) not in gone]
         if isinstance(self.tables, StoredTables):
             return Runs(self.tables.where(lambda run: run.key not in gone, {}), manifests, self.problems, self.diverged)
-        return Runs({name: rows_without(f, gone) for name, f in self.tables.items()}, manifests, self.problems, self.diverged)
+        return Runs(
+            {name: rows_without(f, gone) for name, f in self.tables.items()}, manifests, self.problems, self.diverged
+        )
 
     def scan(self, table: str, connection: "duckdb.DuckDBPyConnection | None" = None) -> "duckdb.DuckDBPyRelation":
         """A stored table of any size as a relation of DuckDB, which reads what a query needs and no more.

@@ -254,15 +254,23 @@ def seeds_and_text(intervals: pd.DataFrame, *, level: float = 0.95) -> pd.DataFr
     refuse_other_tokens(intervals)
     rows = []
     for interval, here in intervals.groupby("interval"):
-        windows = here["window_nll"].tolist()
-        if len({np.size(w) for w in windows}) > 1 or any(w is None for w in windows):
-            raise ValueError(f"interval {interval}: seeds were evaluated on different windows")
-        y_SW = np.stack([np.asarray(w, float) for w in windows]) * len(windows[0])
-        y_SW /= here["token_count"].to_numpy(float)[:, None]
+        y_SW = window_means(here)
         found = crossed_interval(y_SW, overlap=overlap_of(here), level=level).table()
         rows.append(found.assign(interval=interval))
     table = pd.concat(rows, ignore_index=True)
     return table[["interval", *table.columns.drop("interval")]]
+
+
+def window_means(here: pd.DataFrame) -> NDArray[np.float64]:
+    """The losses of one interval's seeds (rows) on each validation window, whose mean over windows is a seed's loss.
+
+    Raises ValueError where seeds were evaluated on different windows.
+    """
+    windows = here["window_nll"].tolist()
+    if len({np.size(w) for w in windows}) > 1 or any(w is None for w in windows):
+        raise ValueError(f"interval {here['interval'].iloc[0]}: seeds were evaluated on different windows")
+    y_SW = np.stack([np.asarray(w, float) for w in windows]) * len(windows[0])
+    return np.asarray(y_SW / here["token_count"].to_numpy(float)[:, None])
 
 
 def seed_agreement(

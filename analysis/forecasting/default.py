@@ -160,8 +160,9 @@ def outlook(
     laws = [{"law": "response", "weight": 1.0, "backtest": np.nan, "refused": ""}]
     if rivals:
         mean_M, spread_M, laws = _with_rivals(step_R, loss_K, lr_R, basis, tables.prior, mean_M, spread_M)
-    quantiles_4 = tables.calibration.quantiles(where)
-    return Outlook(step_R[ahead], mean_M, spread_M, quantiles_4, where, pd.DataFrame(laws))
+    shift = tables.calibration.shift(where)
+    quantiles_4 = tables.calibration.quantiles(where) - shift
+    return Outlook(step_R[ahead], mean_M + shift * spread_M, spread_M, quantiles_4, where, pd.DataFrame(laws))
 
 
 def _cleaned(loss_K: np.ndarray) -> np.ndarray:

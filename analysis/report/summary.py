@@ -15,6 +15,7 @@ from trajlab.analysis.figures.style import human_count
 from trajlab.analysis.repeated_measures import rm_anova, sign_flip_test
 from trajlab.analysis.report.tables import p_words
 from trajlab.analysis.statistics.intervals import t_interval
+from trajlab.analysis.turning_point import at_others_best
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
@@ -45,11 +46,9 @@ class Curves:
 
         A seed doesn't choose the interval that it is measured from: its own luck there would make every rise too large.
         """
-        n = len(self.loss_SK)
-        if n == 1:
+        if len(self.loss_SK) == 1:
             return np.array([self.loss_SK[0, -1] - self.loss_SK[0].min()])
-        others_SK = self.loss_SK.sum(0) - self.loss_SK
-        return self.loss_SK[:, -1] - self.loss_SK[np.arange(n), others_SK.argmin(1)]
+        return self.loss_SK[:, -1] - at_others_best(self.loss_SK)
 
 
 @dataclass(frozen=True)
@@ -191,7 +190,7 @@ def tiles(c: Curves) -> list[Tile]:
         rise = Tile(rise.name, f"{_signed(float(c.rise_S.mean()))} nats", _ci(c.rise_S, "+") if n > 1 else one)
     spread = f"{c.loss_SK[:, -1].std(ddof=1):.3f} nats" if n > 1 else "–"
     return [
-        Tile("Best loss", f"{best_S.mean():.3f} nats", _ci(best_S) if n > 1 else one),
+        Tile("Best loss", f"{best_S.mean():.3f} nats", _ci(at_others_best(c.loss_SK)) if n > 1 else one),
         Tile("Tokens at best", human_count(c.tokens_K[c.best]), f"interval {c.best} of {len(c.tokens_K) - 1}"),
         rise,
         Tile("Spread of seeds", spread, "sd at the end" if n > 1 else one),

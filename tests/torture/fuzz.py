@@ -16,8 +16,9 @@ import pickle
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -317,16 +318,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lines", type=int, default=1000)
     parser.add_argument("--files", type=int, default=500)
+    parser.add_argument(
+        "--part", default="0/1", help="1/3: the second third of the cases, for several processes at once"
+    )
     parser.add_argument("--seconds", type=float, default=3600)
     parser.add_argument("--work", type=Path, default=Path("build/fuzz"))
     options = parser.parse_args()
     began, count, bad = time.monotonic(), Counter[str](), Counter[str]()
+    first, parts = map(int, options.part.split("/"))
+    cases = {"lines": drawn(LINE, options.lines)[first::parts], "files": drawn(SPOILT, options.files)[first::parts]}
     with Server() as server:
-        fuzz = Fuzz.begun(server, options.work.resolve())
-        cases = [("files", case) for case in drawn(SPOILT, options.files)] + [
-            ("lines", c) for c in drawn(LINE, options.lines)
-        ]
-        for kind, case in cases:
+        fuzz = Fuzz.begun(server, options.work.resolve() / f"part{first}")
+        for kind, case in _in_turn(cases):
             if time.monotonic() - began > options.seconds:
                 break
             found = fuzz.line(*case) if kind == "lines" else fuzz.file(*case[0], case[1])
@@ -334,10 +337,19 @@ def main() -> None:
             bad[kind] += bool(found)
             for problem in found:
                 print(f"{kind}: {case}\n  {problem}", flush=True)
-    for kind, wanted in (("lines", options.lines), ("files", options.files)):
-        print(f"{count[kind]} of {wanted} {kind}, {bad[kind]} badly answered")
+            if sum(count.values()) % 25 == 0:
+                print(f"{dict(count)}, {dict(bad)} badly answered, {time.monotonic() - began:,.0f} s", flush=True)
+    for kind, wanted in cases.items():
+        print(f"{count[kind]} of {len(wanted)} {kind}, {bad[kind]} badly answered")
     print(f"{time.monotonic() - began:,.0f} s")
-    raise SystemExit(sum(bad.values()) > 0 or sum(count.values()) < options.lines + options.files)
+    raise SystemExit(sum(bad.values()) > 0 or count.total() < sum(map(len, cases.values())))
+
+
+def _in_turn(cases: dict[str, list[Any]]) -> Iterator[tuple[str, Any]]:
+    """Two lines, a file, two lines, a file …"""
+    lines, files = iter(cases["lines"]), iter(cases["files"])
+    while some := [*(("lines", c) for c in islice(lines, 2)), *(("files", c) for c in islice(files, 1))]:
+        yield from some
 
 
 if __name__ == "__main__":

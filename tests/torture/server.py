@@ -81,9 +81,8 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait(30)
+        self._process.kill()  # it holds nothing, and to unload what it imported takes long on a busy machine
+        self._process.wait()
 
     def run(
         self,
@@ -168,7 +167,8 @@ def _live(request: dict[str, Any], fate: Fate, files: dict[str, int]) -> None:
     os.dup2(files["out"], 1)
     os.dup2(files["err"], 2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    sys.stdout, sys.stderr = (os.fdopen(n, "w", closefd=False) for n in (1, 2))
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", errors="backslashreplace", closefd=False)  # as Python opens it
     os.chdir(request["folder"])
     os.environ["TRAJLAB_CACHE"] = "cache"
     counter = _Counter(fate)
@@ -254,18 +254,23 @@ class _Counter:
 
     def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event in WRITES or (event == "open" and _for_writing(*arguments)):
-            self._write()
+            self._write(path=arguments[0])
 
-    def _write(self, flushed: int | None = None) -> None:
+    def _write(self, flushed: int | None = None, path: Any = None) -> None:
         self.count += 1
         if self.count != self.fate.write:
             return
         if self.fate.error is None:
             os.kill(os.getpid(), signal.SIGKILL)
             return
-        if self.fate.short and flushed is not None and stat.S_ISREG(os.fstat(flushed).st_mode):
+        if self.fate.short and flushed is not None and _written_alone(os.fstat(flushed)):
             os.truncate(f"/proc/self/fd/{flushed}", os.fstat(flushed).st_size // 2)
-        raise OSError(self.fate.error, os.strerror(self.fate.error))
+        raise OSError(self.fate.error, os.strerror(self.fate.error), path)
+
+
+def _written_alone(file: os.stat_result) -> bool:
+    """A file, and no second name of one that was whole before."""
+    return stat.S_ISREG(file.st_mode) and file.st_nlink == 1
 
 
 def _for_writing(path: object, mode: str | None, flags: int) -> bool:

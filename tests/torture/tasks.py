@@ -13,6 +13,7 @@ SMALL = [
     "data.unique_tokens=320",
     "data.validation.valid.windows=2",
     "callbacks.checkpoint.every_steps=3",
+    "trainer.threads=1",
     "+callbacks.lawa._target_=trajlab.callbacks.checkpoint_averaging.CheckpointAveraging",
     "+callbacks.lawa.averagers.lawa2={_target_: trajlab.averaging.lawa, k: 2, every_steps: 3, name: lawa2}",
 ]
@@ -46,7 +47,7 @@ TASKS = (
         "evaluate",
         (
             "task=evaluate", "series=trajlab_run", "name=again", "model.name=mine", f"model.series.run='{RUN}'",
-            "data.source=embedded", "evaluation.documents=2", "evaluation.context=16", "averaging=lawa",
+            "data.source=embedded", "evaluation.documents=2", "evaluation.context=16", "averaging=lawa", "trainer.threads=1",
         ),
         "train",
     ),

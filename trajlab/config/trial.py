@@ -65,5 +65,5 @@ def _try_optimizer(node: Mapping[str, Any]) -> None:
     matrix, vector = (torch.nn.Parameter(torch.zeros(shape)) for shape in ((2, 2), (2,)))
     try:
         make([{"params": [matrix]}, {"params": [vector], "weight_decay": 0.0}])
-    except (ValueError, TypeError) as e:
+    except (ValueError, TypeError, RuntimeError) as e:
         raise UserError(f"optimizer ({node.get('_target_')}): {e}") from e

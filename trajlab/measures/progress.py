@@ -93,8 +93,13 @@ class Progress:
     def reread(self, checkpoint: Checkpoint) -> None:
         """Look again what of a checkpoint is done: another process may have been at it."""
         index = checkpoint.index
-        described, measured = layout.part_path(self.store.folder, CHECKPOINTS.name, index), f"part-{index:05d}.*.parquet"
-        parts = [p for p in layout.parts(self.store.folder, MEASURED.name, measured) if layout.part_interval(p) == index]
+        described, measured = (
+            layout.part_path(self.store.folder, CHECKPOINTS.name, index),
+            f"part-{index:05d}.*.parquet",
+        )
+        parts = [
+            p for p in layout.parts(self.store.folder, MEASURED.name, measured) if layout.part_interval(p) == index
+        ]
         done = {m for p in parts for m in read_part(p, ["measure"])["measure"].to_pylist()}
         self._done[index] = done or self._done.get(index, set())
         if described.exists():

@@ -94,7 +94,7 @@ def _tokens(part: Path) -> int:
 
 def _state(manifest: Mapping[str, Any], folder: Path, parts: list[Path], pace: float | None) -> str:
     stored = str(manifest.get("status", "unknown"))
-    if stored != "running" or _locked_here(folder / layout.LOCK):
+    if stored != "running" or _locked_here(folder):
         return stored
     newest = max((p.stat().st_mtime for p in [folder / layout.MANIFEST, *parts[-1:]]), default=0.0)
     interval = _tokens(parts[-1]) - _tokens(parts[-2]) if len(parts) > 1 else 0
@@ -103,14 +103,17 @@ def _state(manifest: Mapping[str, Any], folder: Path, parts: list[Path], pace: f
     return "running" if not seen_here and time.time() - newest < patience else "stopped"
 
 
-def _locked_here(lock: Path) -> bool:
-    """Whether a process of this machine holds the run's lock. Only looked at: taking it could refuse a run its start."""
+def _locked_here(folder: Path) -> bool:
+    """Whether a process of this machine holds the run's lock, or a lease of those that evaluate it side by side.
+
+    They are only looked at: taking the lock could refuse a run its start.
+    """
     try:
-        inode = lock.stat().st_ino
+        inodes = {p.stat().st_ino for p in [*folder.glob(layout.LOCK), *folder.glob(f"{layout.WORKERS}/*")]}
         lines = LOCKS.read_text().splitlines()
     except OSError:
         return False
-    return any(f":{inode} " in line for line in lines)
+    return any(f":{inode} " in line for line in lines for inode in inodes)
 
 
 def _forecast(folder: Path, config: Mapping[str, Any]) -> tuple[float, float, float] | None:

@@ -60,18 +60,22 @@ def seconds_left(runs: Sequence[Facts], to_come: int) -> float | None:
 
 
 def planned(folder: Path) -> dict[Path, set[str]]:
-    """By the folder of an experiment, the names of the runs that the sweeps kept below or beside ``folder`` ask for."""
+    """By the folder of an experiment, the names of the runs that its newest sweep asks for.
+
+    Sweeps kept below ``folder`` and beside it count. An older one may have been given up for good.
+    """
     plans: dict[Path, set[str]] = {}
     here = folder.absolute()
     above = [p for root in here.parents[:2] for p in root.glob(f"{SWEEPS}/*/multirun.yaml")]
-    for file in [*above, *here.rglob(f"{SWEEPS}/*/multirun.yaml")]:
+    below = here.rglob(f"{SWEEPS}/*/multirun.yaml")
+    for file in sorted([*above, *below], key=lambda f: f.parent.name):  # named by the time at which they began
         try:
             overrides = yaml.safe_load(file.read_text())["hydra"]["overrides"]["task"]
             values = _values(overrides)
         except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
             continue
         for experiment in _choices(values.get("name", values.get("experiment", ""))):
-            plans.setdefault(file.parents[2] / experiment, set()).update(run_names(values))
+            plans[file.parents[2] / experiment] = run_names(values)
     return plans
 
 

@@ -102,7 +102,9 @@ def _compare(joined: Path, parts: Sequence[Path]) -> None:
     expected = (rows for part in parts for rows in _split(part))
     for (number, found), (wanted, rows) in zip(_split(joined), expected, strict=True):
         if number != wanted or not found.equals(rows):
-            raise UserError(f"{joined} doesn't hold what was written to it; check the disk. The run is as it was before")
+            raise UserError(
+                f"{joined} doesn't hold what was written to it; check the disk. The run is as it was before"
+            )
 
 
 def _made_of(part: Path) -> list[tuple[int, int]]:

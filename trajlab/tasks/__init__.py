@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 from trajlab.config import schema
 from trajlab.config.parse import parse_values
 from trajlab.errors import ConfigProblems, UserError
-from trajlab.tasks.early import training_problems
+from trajlab.tasks.early import problems
 
 VALUES: dict[str, type] = {
     "trajlab.tasks.train.train": schema.TrainConfig,
@@ -29,10 +29,8 @@ def run(config: DictConfig) -> None:
         raise UserError(
             "task names nothing to do; write task=train, prepare, evaluate, audit, average, export, mixture or compact"
         )
-    if target in VALUES:
-        values = parse_values(config, VALUES[target])
-        if isinstance(values, schema.TrainConfig) and (problems := training_problems(values)):
-            raise ConfigProblems(problems)
+    if target in VALUES and (found := problems(parse_values(config, VALUES[target]))):
+        raise ConfigProblems(found)
     try:
         task = get_object(target)
     except (ImportError, ValueError, AttributeError) as e:

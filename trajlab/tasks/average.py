@@ -161,7 +161,7 @@ class _RunEvaluation:
         self.batch_windows = checked.trainer.evaluation_batch_windows
         engine = EvaluationEngine(data.splits, self.batch_windows)
         position = TokenDataModule(data, checked.seed, checked.data.windows_per_step).interval_position
-        self.context = RunContext(self.store, schedule, engine, position, data.token_bytes_V)
+        self.context = RunContext(self.store, schedule, engine, position, data.token_bytes_V, dict(data.split_bytes))
         self.consumers = list(stored_consumers(manifest["config"].get("callbacks") or {}, asked.get("callbacks", {})))
         for consumer in self.consumers:
             if isinstance(consumer, RunMember):

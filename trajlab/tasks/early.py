@@ -1,15 +1,16 @@
-"""What is wrong with a training run and shows without torch: refused in a second, before anything heavy is imported.
+"""What is wrong with a command and shows without torch: refused in a second, before anything heavy is imported.
 
 Trying the same by building (`trajlab.config.trial`) comes later, and finds what can't be told here.
 """
 
 import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from trajlab.config.build import build
 from trajlab.config.parse import refusals
-from trajlab.config.schema import TrainConfig
+from trajlab.config.schema import ExportConfig, TrainConfig
 from trajlab.data import tokenizer
 from trajlab.evaluation.intervals import token_schedule
 
@@ -17,6 +18,21 @@ OPTIMIZERS = ("torch.optim.", "trajlab.training.optimizers.")
 """Those whose arguments mean what they are called; a plug-in's may mean anything."""
 SCHEDULES = "trajlab.training.schedules."
 NOT_NEGATIVE = ("lr", "weight_decay", "eps", "momentum")
+
+
+def problems(c: object) -> list[str]:
+    """Of the checked values of a task, as far as they can be judged here."""
+    if isinstance(c, TrainConfig):
+        return training_problems(c)
+    return export_problems(c) if isinstance(c, ExportConfig) else []
+
+
+def export_problems(c: ExportConfig) -> list[str]:
+    """Of the snapshot, the place and the tokenizer."""
+    missing = [] if Path(c.snapshot).is_file() else [f"snapshot={c.snapshot}: there is no such file"]
+    if Path(c.to).exists() and not Path(c.to).is_dir():
+        missing.append(f"to={c.to} is no folder; give another place")
+    return [*missing, *tokenizer.problems(c.tokenizer)]
 
 
 def training_problems(c: TrainConfig) -> list[str]:

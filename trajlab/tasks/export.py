@@ -9,16 +9,16 @@ from trajlab.checkpoints.convert import write_folder
 from trajlab.checkpoints.snapshots import description
 from trajlab.config.parse import parse
 from trajlab.config.schema import ExportConfig
-from trajlab.data import tokenizer
 from trajlab.data.prepare import prepare as prepare_data
 from trajlab.errors import UserError
 from trajlab.files import publish, remove_folder, scratch_folder
+from trajlab.tasks.early import export_problems
 from trajlab.terminal import say
 
 
 def export(config: DictConfig) -> None:
     """Write the snapshot's model, and the tokenizer of the composed data, to ``to``."""
-    checked = parse(config, ExportConfig, _problems)
+    checked = parse(config, ExportConfig, export_problems)
     encoder = prepare_data(checked.data, checked.tokenizer, checked.intervals.budget_tokens).tokenizer
     known = _write(Path(checked.snapshot), Path(checked.to), encoder)
     opens = (
@@ -55,10 +55,3 @@ def _contents(folder: Path) -> dict[Path, bytes]:
 
 def _class(checked: ExportConfig) -> str:
     return str(description(Path(checked.snapshot))["class"])
-
-
-def _problems(c: ExportConfig) -> list[str]:
-    missing = [] if Path(c.snapshot).is_file() else [f"snapshot={c.snapshot}: there is no such file"]
-    if Path(c.to).exists() and not Path(c.to).is_dir():
-        missing.append(f"to={c.to} is no folder; give another place")
-    return [*missing, *tokenizer.problems(c.tokenizer)]

@@ -164,6 +164,7 @@ def _fit(job: _Job, start: Start) -> None:
         EvaluationEngine(data.splits, checked.trainer.evaluation_batch_windows),
         datamodule.interval_position,
         data.token_bytes_V,
+        dict(data.split_bytes),
         token_texts=lambda ids: [data.tokenizer.id_to_token(int(i)) or "" for i in ids],
     )
     trainer = build_trainer(job.asked.config, checked, schedule, context, job.team)

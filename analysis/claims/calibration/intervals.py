@@ -121,6 +121,20 @@ def _crossed(seed_sd: float) -> Cover:
     return cover
 
 
+def _crossed_difference(seed_sd: float) -> Cover:
+    """Of five intervals at once, as `compare_on_other_text` takes them: two conditions' windows differ by noise alone."""
+
+    def cover(rng: np.random.Generator) -> bool:
+        of_seed, of_text = seed_sd * rng.standard_normal((5, SEEDS, 1)), 0.3 * rng.standard_normal((5, 1, 40))
+        for y_SW in of_seed + of_text + rng.standard_normal((5, SEEDS, 40)):
+            found = crossed_interval(y_SW, level=0.99)
+            if not _holds((found.low, found.high), 0.0):
+                return False
+        return True
+
+    return cover
+
+
 def _two_errors(overlap: int) -> Cover:
     """One change among the 20 of a curve, on 100 windows of which ``overlap`` in a row share text."""
 
@@ -221,6 +235,9 @@ COVERAGE = {
     ),
     "mean over seeds and text": Interval(
         {f"seeds of {s:g} sd of a window": _crossed(s) for s in (0.0, 0.3)}, ("statistics/text_errors", "stability")
+    ),
+    "difference over seeds and text": Interval(
+        {f"seeds of {s:g} sd of a window": _crossed_difference(s) for s in (0.0, 0.3)}, ("compare",)
     ),
     "two errors of a change": Interval(
         {f"{o} windows share text": _two_errors(o) for o in (1, 4)}, ("stability", "averaging_gain/at_intervals")

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from tests.conftest import MICRO, run_here
 from tests.trajlab.checkpoints.users_model import Bigram, Trace
 from trajlab.analysis.load import load_runs
-from trajlab.checkpoints.snapshots import description, load_snapshot, write_snapshot
+from trajlab.checkpoints.snapshots import description, load_snapshot, snapshot_steps, write_snapshot
 from trajlab.checkpoints.weights import distinct_tensors, read_metadata, write_weights
 from trajlab.errors import UserError
 from trajlab.evaluation.checkpoint_model import CheckpointModel
@@ -132,3 +132,10 @@ def test_equal_weights_make_equal_files_that_safetensors_opens(tmp_path: Path) -
     write_weights(tmp_path / "plain", weights, {"format": "pt"})
     save_file({n: t.contiguous() for n, t in weights.items()}, tmp_path / "library", {"format": "pt"})
     assert (tmp_path / "plain").read_bytes() == (tmp_path / "library").read_bytes()
+
+
+def test_a_stranger_s_file_among_the_snapshots_is_named(tmp_path: Path) -> None:
+    (tmp_path / "snapshots").mkdir()
+    write_weights(tmp_path / "snapshots" / "tokens=000000000640.safetensors", {"a": torch.zeros(2)}, {})
+    with pytest.raises(UserError, match=r"tokens=000000000640\.safetensors is no snapshot of a run"):
+        snapshot_steps(tmp_path)

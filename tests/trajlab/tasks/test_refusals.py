@@ -28,6 +28,7 @@ REFUSED = {
     "no rate": (["optimizer.lr=null"], "optimizer.lr=None must be a number"),
     "one beta": (["optimizer.betas=0.9"], "two numbers"),
     "a negative decay": (["optimizer.weight_decay=-1"], "weight_decay"),
+    "two ways at once": (["+optimizer.foreach=true"], "cannot be `True` together"),
     "a limit that is no number": (["trainer.gradient_clip=nan"], "trainer.gradient_clip=nan"),
     "no key-value heads": (["model.kv_heads=0"], "kv_heads"),
     "a checkpoint before the first step": (["callbacks.checkpoint.every_steps=-1"], "every_steps=-1"),
@@ -91,8 +92,8 @@ def test_a_hub_without_a_network_is_told(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("optimizer.lr=-1", "optimizer.lr=-1 must be a number"),
-        ("made.opt-tiny-m.hidden_size=null", "opt-tiny-m"),
+        ("optimizer.lr=-1", "learning rate"),
+        ("made.opt-tiny-m.hidden_size=33", "divisible"),
         ("evaluation.documents=0", "evaluation.documents=0 must be at least 1"),
     ],
 )
@@ -112,7 +113,7 @@ LIGHT = [
     "a first mark beyond the budget", "half of geometric", "an unknown precision", "a precision near one",
     "float16 on a processor", "an unknown accelerator", "an unknown strategy", "a seed of 64 bits",
     "a thousand million unique tokens", "a tokenizer that is none", "a task that is none", "a reference to nothing",
-    "a reference to nothing in a node", "a context of one token", "an unknown precision of a series",
+    "a reference to nothing in a node", "export of no file", "a context of one token", "an unknown precision of a series",
     "a precision that a series doesn't have",
 ]  # fmt: skip
 """What is refused without importing torch, which alone takes seconds."""
