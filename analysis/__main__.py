@@ -124,13 +124,22 @@ def _add_publish(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--leave-out", nargs="*", default=[], metavar="TABLE", help="tables that are too large to publish"
     )
+    parser.add_argument(
+        "--decimals", nargs="*", default=[], metavar="TABLE.COLUMN=N", help="columns to round (tokens.nll=3)"
+    )
     parser.set_defaults(do=_publish)
 
 
 def _publish(options: argparse.Namespace) -> None:
     from trajlab.analysis.results import publish
 
-    size = publish(options.runs, options.study, leave_out=tuple(options.leave_out))
+    decimals = {}
+    for asked in options.decimals:
+        column, _, places = asked.partition("=")
+        if "." not in column or not places.isdigit():
+            raise ValueError(f"--decimals {asked}: write a table's column and a number, tokens.nll=3")
+        decimals[column] = int(places)
+    size = publish(options.runs, options.study, leave_out=options.leave_out, decimals=decimals)
     print(f"{options.study}: {size / 1e6:.2f} MB of tables; now: python -m trajlab.analysis results {options.study}")
 
 

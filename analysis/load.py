@@ -28,7 +28,22 @@ SHOWN = 5
 
 @dataclass(frozen=True, repr=False)
 class Runs:
-    """The stored runs of a folder. A table that no run has is an empty frame."""
+    """The stored runs of a folder. A table that no run has is an empty frame.
+
+    >>> runs = load_runs("runs/demo")
+    >>> runs
+    simulated [00000000] · 3 runs
+    experiment    run  seed   status  intervals   tokens  lowest_loss  final_loss
+          demo seed=0     0 finished         11 10000380       2.8059      3.9032
+          demo seed=1     1 finished         11 10000380       2.7835      3.8501
+          demo seed=2     2 finished         11 10000380       2.8308      3.9293
+    tables: intervals (33)
+    >>> round(float(runs.select(seed=1).intervals["loss"].min()), 4)
+    2.7835
+    >>> runs.select(sead=1)
+    Traceback (most recent call last):
+    ValueError: select(sead=…): no table has a column sead; did you mean seed?
+    """
 
     tables: MutableMapping[str, pd.DataFrame]
     """By name; those of stored runs are read when they are first asked for."""
@@ -214,6 +229,10 @@ def load_runs(path: Path | str, *, finished_only: bool = False, diverged: bool =
     table is broken or has a column of another type than docs/tables.md says. Raises FileNotFoundError where there is no run
     at all, ValueError where none can be read, and where runs of one experiment were trained on different data: their curves
     must not be pooled.
+
+    >>> runs = load_runs("runs/demo")  # a run's folder, an experiment's, or any above
+    >>> len(runs.manifests), len(runs.intervals)
+    (3, 33)
     """
     found: list[StoredRun] = []
     problems: list[str] = []

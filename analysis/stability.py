@@ -217,6 +217,12 @@ def between_seeds(intervals: pd.DataFrame, dv: str = "loss", *, level: float = 0
     the frame has, with ``tokens``. The interval ``holds`` seeds, not text: all seeds share one validation text
     (`seeds_and_text`). One seed has a mean and no spread (nan). Raises ValueError where a seed has an interval twice, a value
     that isn't finite, or runs of one condition were evaluated at other tokens.
+
+    >>> from trajlab.analysis import load_runs
+    >>> spread = between_seeds(load_runs("runs/demo").intervals)
+    >>> spread[["interval", "n", "mean", "sd", "ci_low", "ci_high"]].round(2).tail(1)
+        interval  n  mean    sd  ci_low  ci_high
+    10        10  3  3.89  0.04    3.79      3.99
     """
     if dv not in intervals:
         raise KeyError(f"no column {dv} in the frame; it has {', '.join(map(str, intervals.columns))}")

@@ -36,7 +36,7 @@ class Progress(RunCallback):
             self._shown = now
             line = self._line(trainer.global_step, now, training_module(pl_module).train_loss)
             print(
-                f"\r\033[K{fitted(line)}" if terminal else line,
+                f"\r\033[K{line if due else fitted(line)}" if terminal else line,  # what stays may wrap
                 end="\n" if due or not terminal else "",
                 file=sys.stderr,
                 flush=True,

@@ -67,7 +67,7 @@ def commands(block: Block) -> Iterator[list[str]]:
 def inline(page: Path) -> Iterator[list[str]]:
     """The whole commands in a page's text; one with a gap (``…``, ``<runs>``, ``N``) is a form and no command."""
     for code in re.findall(
-        r"`((?:\.venv/bin/)?(?:python -m|pytest|make) [^`\n]+)`",
+        r"`((?:\.venv/bin/)?(?:python -m \S+|pytest|make) [^`\n]+)`",
         re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL),
     ):
         if not re.search(r"…|<|\bN\b", code):

@@ -94,6 +94,12 @@ def forecast(curves: pd.DataFrame, horizon: float | None = None, tables: Tables 
     Rows with NaN for a loss, up to the horizon, tell the schedule to come; without them or without ``lr`` the schedule
     counts as unknown. Forecasts are at these rows, or at the horizon alone. Raises ValueError for a curve with fewer than
     three losses after the warm-up, where the horizon is not ahead, and for a frame that can't be read (`evidence.checked`).
+
+    >>> step = np.arange(100, 2001, 100)
+    >>> seen = pd.DataFrame({"curve": "mine", "step": step, "loss": 2 + 10 * step**-0.4})
+    >>> row = forecast(seen, horizon=4000).table.iloc[0]
+    >>> bool(row["low"] < row["forecast"] < row["high"]), round(float(row["forecast"]), 1)
+    (True, 2.4)
     """
     outlooks = {}
     curves = checked(curves)

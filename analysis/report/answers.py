@@ -53,6 +53,7 @@ class Compared:
     """A sentence for each pair, where the first screen sums them up."""
     wide: ShownFigure
     narrow: ShownFigure
+    log: ShownFigure
     sweep: ShownFigure | None
     apart: ShownFigure | None
     losses: ShownTable
@@ -176,9 +177,10 @@ def _compared(c: Comparison, shown: Shown) -> Compared:
     alt = " ".join(c.sentences[:2])
     rest = "; of the others the means alone, grey" if len(drawn) > TOLD_APART else ""
     words = f"Validation loss: each seed thin, each condition's mean with its 95 % interval thick{rest}."
-    wide, narrow = (
-        shown.figure(conditions_figure(drawn, caption=caption, narrow=n), f"conditions-{c.experiment}", words, alt=alt)
-        for n in (False, True)
+    views: tuple[dict[str, bool], ...] = ({}, {"narrow": True}, {"log": True})
+    wide, narrow, log = (
+        shown.figure(conditions_figure(drawn, caption=caption, **view), f"conditions-{c.experiment}", words, alt=alt)
+        for view in views
     )
     return Compared(
         f"{c.experiment}: {len(c.conditions)} conditions",
@@ -186,6 +188,7 @@ def _compared(c: Comparison, shown: Shown) -> Compared:
         c.each if len(c.each) > SAID else [],
         wide,
         narrow,
+        log,
         _sweep(c, caption, shown),
         _apart(c, dict(zip((setting(k) for k in c.conditions), labels, strict=True)), caption, alt, shown),
         shown.table(

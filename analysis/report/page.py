@@ -55,6 +55,7 @@ def render(
     held = compared(main_split(list(conditions(settled))), shown)
     told = answers(main_split(raw), detailed, shown)
     series = series_answers(settled, shown)
+    made: list[Answer | Compared | SeriesAnswer | Broken] = [*held, *told, *series]
     body = [_section(s, shown) for s in parts]
     environment = Environment(
         loader=PackageLoader("trajlab.analysis.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -79,11 +80,11 @@ def render(
         series=[a for a in series if isinstance(a, SeriesAnswer)],
         sections=body,
     )
-    figures = [a.wide for a in (*told, *series) if not isinstance(a, Broken)]
+    figures = [a.wide for a in (*told, *series) if isinstance(a, Answer | SeriesAnswer)]
     figures += [f for c in held if isinstance(c, Compared) for f in (c.wide, c.sweep, c.apart) if f is not None]
     page = re.sub(r"(?<=\d) %|(?<=\bp) (?=[<=>] )|(?<=\bp [<=>]) ", lambda m: m[0].replace(" ", "\u00a0"), page)
     figures += [b for s in body for g in s["groups"] for b in g.blocks if isinstance(b, ShownFigure)]
-    return page, figures, [in_words(a) for a in (*held, *told, *series)]
+    return page, figures, [in_words(a) for a in made]
 
 
 def _section(section: Section, shown: Shown) -> dict[str, Any]:

@@ -18,6 +18,7 @@ TIMES = (
     "seconds",
     "started",
     "finished",
+    "resumed",
     "git_commit",
 )
 """Columns and keys that say how long something took, when it was, and of which commit (somebody may commit meanwhile)."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_module
+from hydra.conf import ConfigSourceInfo
 from hydra.core.hydra_config import HydraConfig
 
 from tests.conftest import trajlab
@@ -38,8 +39,8 @@ def in_a_job(monkeypatch: pytest.MonkeyPatch) -> Any:
         with initialize_config_module("trajlab.conf", version_base="1.3"):
             config = compose("config", list(overrides), return_hydra_config=True)
         config.hydra.runtime.config_sources = [
-            {"path": "/own", "schema": "file", "provider": "command-line"},
-            {"path": "trajlab.conf", "schema": "pkg", "provider": "main"},
+            ConfigSourceInfo(path="/own", schema="file", provider="command-line"),
+            ConfigSourceInfo(path="trajlab.conf", schema="pkg", provider="main"),
         ]
         monkeypatch.setattr(HydraConfig.instance(), "cfg", config)
 

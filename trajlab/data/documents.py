@@ -198,7 +198,7 @@ def separator_ids(tokenizer: Any, separator: str) -> list[int]:
     if separator in ("eos", "bos"):
         found = tokenizer.eos_token_id if separator == "eos" else tokenizer.bos_token_id
         return [] if found is None else [found]
-    return list(tokenizer(separator, add_special_tokens=False)["input_ids"])
+    return list(tokenizer(separator, add_special_tokens=False, verbose=False)["input_ids"])
 
 
 def _joined(texts: Sequence[TokenizedText], tokenizer: Any, begin: bool, end: list[int]) -> TokenizedText:

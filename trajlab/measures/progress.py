@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from trajlab.checkpoints.sources import Checkpoint
 from trajlab.config.schema import BIGBENCH_SHOTS
@@ -44,7 +43,7 @@ def settle_duplicates(store: RunStore) -> None:
     """Table `checkpoints` names each duplicate's first checkpoint, in whatever order they were measured."""
     done = done_rows(store)
     for part in layout.parts(store.folder, CHECKPOINTS.name):
-        rows = pq.read_table(part)
+        rows = read_part(part)
         [row] = rows.to_pylist()
         first = earlier_with(row["weights_hash"], row["interval"], done)
         if row["same_weights_as"] != first:

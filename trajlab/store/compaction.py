@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from trajlab.errors import UserError
 from trajlab.files import publish
 from trajlab.store import layout
+from trajlab.store.broken import readable
 from trajlab.store.renumber import NEW, put_in_place, start_anew
 
 PARTS = b"trajlab.parts"
@@ -72,10 +73,8 @@ def _kind(part: Path) -> tuple[str, str]:
 
 
 def _schema(part: Path) -> pa.Schema:
-    try:
+    with readable(part):
         schema = pq.read_schema(part)
-    except (pa.ArrowException, OSError) as e:
-        raise UserError(f"{part} can't be read ({str(e).splitlines()[0][:200]}); restore it, then compact again") from e
     return schema.with_metadata({k: v for k, v in (schema.metadata or {}).items() if k != PARTS} or None)
 
 
@@ -108,13 +107,14 @@ def _compare(joined: Path, parts: Sequence[Path]) -> None:
 
 
 def _made_of(part: Path) -> list[tuple[int, int]]:
-    metadata = pq.read_metadata(part).metadata or {}
-    return [(int(n), int(rows)) for n, rows in json.loads(metadata[PARTS])] if PARTS in metadata else []
+    with readable(part):
+        metadata = pq.read_metadata(part).metadata or {}
+        return [(int(n), int(rows)) for n, rows in json.loads(metadata[PARTS])] if PARTS in metadata else []
 
 
 def _split(part: Path) -> Iterator[tuple[int, pa.Table]]:
     """Number and rows of each part that a part was made of; of one that was never joined, its own."""
-    with pq.ParquetFile(part) as file:
+    with readable(part), pq.ParquetFile(part) as file:
         schema = _schema(part)
         made_of = _made_of(part) or [(layout.part_interval(part), file.metadata.num_rows)]
         batches = (file.read_row_group(i) for i in range(file.num_row_groups))

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from trajlab.files import publish
 from trajlab.store import layout
+from trajlab.store.broken import readable
 from trajlab.store.tables import PROBES
 
 NEW, OLD = "metrics.renumbered", "metrics.before"
@@ -25,7 +26,8 @@ def renumber(run: Path, numbers: Mapping[int, int]) -> None:
         table = part.parent.name
         number = layout.part_interval(part)
         new = number if table == PROBES.name else numbers.get(number, number)
-        rows = pq.read_table(part)
+        with readable(part):
+            rows = pq.read_table(part, partitioning=None)
         place = rows.column_names.index("interval")
         rows = rows.set_column(place, rows.schema.field(place), pa.array([new] * len(rows), pa.int64()))
         name = layout.part_path(run, table, new, layout.part_suffix(part)).name

@@ -24,6 +24,7 @@ from trajlab.files import publish, publish_json, remove_leftovers, remove_replac
 from trajlab.names import name_problems
 from trajlab.protocols import Interval
 from trajlab.store import layout
+from trajlab.store.broken import readable
 from trajlab.store.identity import differing_keys
 from trajlab.store.tables import STORE
 from trajlab.store.workers import Workers
@@ -229,14 +230,10 @@ def _second_name(file: Path, name: Path) -> None:
         shutil.copyfile(file, name)
 
 
-def read_part(part: Path, columns: list[str]) -> pa.Table:
-    """These columns of a part. Raises UserError where it is broken or lacks one."""
-    try:
+def read_part(part: Path, columns: list[str] | None = None) -> pa.Table:
+    """These columns of a part, or all. Raises UserError where it is broken or lacks one."""
+    with readable(part):
         return pq.read_table(part, columns=columns, partitioning=None)
-    except (pa.ArrowException, OSError, KeyError) as e:
-        raise UserError(
-            f"{part} can't be read ({str(e).splitlines()[0][:200]}); restore it, or write overwrite=true to make the run anew"
-        ) from e
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:

@@ -264,3 +264,4 @@ def test_the_page_in_a_real_browser(tmp_path: Path) -> None:
         assert seen["loaded"] == [], width
         assert not seen["hostile"], width
         assert seen["sorted"], width
+        assert re.match(r"\S+ tokens seen\nlr=", seen["told"]), width

@@ -15,8 +15,8 @@ from trajlab.errors import UserError
 from trajlab.protocols import Interval
 from trajlab.store import compaction, layout
 from trajlab.store.compaction import compact, expand
-from trajlab.store.renumber import finish_renumbering
-from trajlab.store.run_store import RunStore
+from trajlab.store.renumber import finish_renumbering, renumber
+from trajlab.store.run_store import RunStore, read_part
 
 INTERVALS = 40
 
@@ -134,3 +134,16 @@ def test_unfinished_and_broken_runs_are_refused_and_the_others_done(run: Path, t
     assert [len(layout.parts(run.parent / f"seed={s}")) for s in range(3)] == [6, 200, 200]
     with pytest.raises(UserError, match="no run is stored there"):
         run_here("task=compact", f"runs={tmp_path / 'nowhere'}")
+
+
+@pytest.mark.parametrize("size", [0, 100, -8])
+def test_a_broken_part_is_named_by_whoever_reads_it(tmp_path: Path, size: int) -> None:
+    run = tmp_path / "run"
+    part = layout.part_path(run, "intervals", 1)
+    part.parent.mkdir(parents=True)
+    pq.write_table(pa.table({"interval": [1], "loss": [2.0]}), part)
+    part.write_bytes(part.read_bytes()[:size])
+    for read in (expand, lambda run: renumber(run, {1: 2}), lambda run: read_part(part)):
+        with pytest.raises(UserError, match=r"part-00001\.parquet can't be read .*; restore it"):
+            read(run)
+    assert [p.name for p in run.iterdir() if p.name == "metrics"], "the run stays as it is"
