@@ -150,7 +150,9 @@ def _floor(ax: Axes, floor: float | None) -> None:
 def ends(ax: Axes, labels: list[tuple[float, str, str]]) -> None:
     """The last values beside the axes, each as near to its place as the others let it."""
     low, high = ax.get_ylim()
-    gap = 1.25 / (ax.figure.bbox.height / ax.figure.dpi * 72 / 12) * (high - low)  # a line of 9 points, in units of the axis
+    gap = (
+        1.25 / (ax.figure.bbox.height / ax.figure.dpi * 72 / 12) * (high - low)
+    )  # a line of 9 points, in units of the axis
     ordered = sorted((min(max(value, low), high), words, colour) for value, words, colour in labels)
     steps = gap * np.arange(len(ordered))
     places = isotonic_regression(np.array([value for value, _, _ in ordered]) - steps).x + steps
