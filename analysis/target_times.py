@@ -49,6 +49,12 @@ def time_to_target(
     same values, Welch's otherwise. ``p_log_rank`` takes runs as unpaired, and small samples as large ones; nan without a run that
     reached the target. All hold runs, not text. Raises KeyError without tokens and ``dv``; ValueError where several variants or splits
     are mixed, a value isn't finite, or a run has a token count twice.
+
+    >>> from trajlab import analysis
+    >>> runs = analysis.load_runs("runs/demo")
+    >>> found = analysis.time_to_target(runs.intervals, target=4.0)
+    >>> int(found.medians["reached"].iloc[0]) == len(found.runs)
+    True
     """
     if missing := {"tokens", dv, by} - set(frame.columns):
         raise KeyError(f"no column {', '.join(sorted(missing))}: time_to_target reads table intervals")
