@@ -81,7 +81,7 @@ class ProbedRun:
     experiment: str
     model: str
     parameters: float
-    nll_MC: NDArray[np.floating]
+    nll_MC: NDArray[np.float64]
     tokens_C: NDArray[np.float64]
     """Tokens that the model has seen."""
     probes: pd.DataFrame
@@ -115,7 +115,7 @@ def probed_runs(runs: Runs) -> list[ProbedRun]:
     return sorted(found, key=lambda r: (r.experiment, r.parameters, r.model))
 
 
-def _matrices(runs: Runs) -> Iterator[tuple[str, str, NDArray[np.floating], pd.DataFrame]]:
+def _matrices(runs: Runs) -> Iterator[tuple[str, str, NDArray[Any], pd.DataFrame]]:
     """Experiment, run, losses (M, C) and checkpoints of every run with table `tokens`; a stored one is never a frame."""
     if "tokens" not in runs.tables:
         return
