@@ -2,7 +2,7 @@
 
 >>> from trajlab import analysis
 >>> [name for name in dir(analysis) if not name.startswith("_")]
-['Runs', 'best_interval', 'between_seeds', 'compare_tests', 'forecast', 'load_runs', 'planned_contrasts', 'plot', 'returns', 'rm_anova', 'write_report']
+['Runs', 'best_interval', 'between_seeds', 'compare_tests', 'forecast', 'load_runs', 'planned_contrasts', 'plot', 'returns', 'rm_anova', 'time_to_target', 'write_report']
 
 Each is imported when it is first used, so that reading a table doesn't wait for SciPy and matplotlib.
 """
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trajlab.analysis.repeated_measures import compare_tests, rm_anova
     from trajlab.analysis.report import write_report
     from trajlab.analysis.stability import between_seeds
+    from trajlab.analysis.target_times import time_to_target
 
 __all__ = [
     "Runs",
@@ -31,6 +32,7 @@ __all__ = [
     "plot",
     "returns",
     "rm_anova",
+    "time_to_target",
     "write_report",
 ]
 
@@ -45,6 +47,7 @@ _HOMES = {
     "plot": "plots",
     "returns": "diminishing_returns",
     "rm_anova": "repeated_measures",
+    "time_to_target": "target_times",
     "write_report": "report",
 }
 """The module of each name."""

@@ -4,7 +4,9 @@ import argparse
 import os
 import shlex
 import sys
+import time
 import warnings
+import webbrowser
 from pathlib import Path
 
 from trajlab.analysis.forecast_commands import add_contest, add_register
@@ -40,24 +42,79 @@ def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     )
     parser.add_argument("runs", type=Path, help="a run's folder, an experiment's, or one above")
     parser.add_argument("--out", type=Path, help="where to write; reports/<name of the folder> unless given")
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
+    parser.add_argument(
+        "--watch",
+        type=_seconds,
+        nargs="?",
+        const=30.0,
+        metavar="SECONDS",
+        help="write it again while a sweep runs, whenever the tables have changed; looks every SECONDS (30)",
+    )
     parser.set_defaults(do=_report)
 
 
 def _report(options: argparse.Namespace) -> None:
+    page = _written(options)
+    print(
+        f"{page} (report.md and figures/ beside it; the page needs neither)\nto see it: xdg-open {shlex.quote(str(page))}"
+    )
+    if options.open and not webbrowser.open(page.resolve().as_uri()):
+        print("analysis: no browser could be started here", file=sys.stderr)
+    if options.watch:
+        _watch(options)
+
+
+def _written(options: argparse.Namespace) -> Path:
+    """Read the runs as they stand now, and write their report; the page."""
     from trajlab.analysis.load import load_runs
     from trajlab.analysis.report import write_report
 
     out = options.out or Path("reports") / options.runs.resolve().name
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "left out")  # said below, without the place in the code
+        warnings.filterwarnings("ignore", ".* not finished: ")  # the page says it
         runs = load_runs(options.runs)
     for problem in runs.problems:
         print(f"analysis: left out: {problem}", file=sys.stderr)
     title = f"Training trajectories: {options.runs.resolve().name}"
-    page = write_report(runs, out, title, command=options.as_typed)
-    print(
-        f"{page} (report.md and figures/ beside it; the page needs neither)\nto see it: xdg-open {shlex.quote(str(page))}"
-    )
+    return write_report(runs, out, title, command=options.as_typed)
+
+
+def _watch(options: argparse.Namespace) -> None:
+    """Write the report again whenever the tables have changed, until Ctrl-C."""
+    print(f"watching {options.runs}, looking every {options.watch:g} s; Ctrl-C ends it", file=sys.stderr, flush=True)
+    seen = _state(options.runs)
+    try:
+        while True:
+            time.sleep(options.watch)
+            if (now := _state(options.runs)) != seen:
+                seen = now
+                page = _written(options)
+                print(f"{time.strftime('%H:%M:%S')} {page} written again: reload it", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        print("", file=sys.stderr)
+
+
+def _state(runs: Path) -> tuple[int, int]:
+    """What changes when a run writes: how many files there are, and when the newest was written."""
+    times = [
+        entry.stat().st_mtime_ns
+        for pattern in ("*.parquet", "manifest.json")
+        for entry in runs.rglob(pattern)
+        if entry.exists()
+    ]
+    return len(times), max(times, default=0)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = float("nan")
+    if not 1 <= seconds <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 1 to 86400")
+    return seconds
 
 
 def _add_publish(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -67,13 +124,22 @@ def _add_publish(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--leave-out", nargs="*", default=[], metavar="TABLE", help="tables that are too large to publish"
     )
+    parser.add_argument(
+        "--decimals", nargs="*", default=[], metavar="TABLE.COLUMN=N", help="columns to round (tokens.nll=3)"
+    )
     parser.set_defaults(do=_publish)
 
 
 def _publish(options: argparse.Namespace) -> None:
     from trajlab.analysis.results import publish
 
-    size = publish(options.runs, options.study, leave_out=tuple(options.leave_out))
+    decimals = {}
+    for asked in options.decimals:
+        column, _, places = asked.partition("=")
+        if "." not in column or not places.isdigit():
+            raise ValueError(f"--decimals {asked}: write a table's column and a number, tokens.nll=3")
+        decimals[column] = int(places)
+    size = publish(options.runs, options.study, leave_out=options.leave_out, decimals=decimals)
     print(f"{options.study}: {size / 1e6:.2f} MB of tables; now: python -m trajlab.analysis results {options.study}")
 
 

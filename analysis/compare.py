@@ -1,7 +1,7 @@
 """From where to where do two conditions differ? One decision for the whole curve (docs/statistics.md).
 
 `compare` holds condition B against A: simultaneous band of the difference, the stretches in which they differ, one p.
-`mean_band` draws a simultaneous band of one condition's mean. Both hold seeds, not text. Legend: S runs, K intervals.
+`mean_band` draws a simultaneous band of one condition's mean. Both hold seeds, not text; `compare_on_other_text` holds both. Legend: S runs, K intervals.
 """
 
 from collections.abc import Hashable
@@ -12,8 +12,10 @@ import pandas as pd
 
 from trajlab.analysis.conditions import refuse_other_tokens, refuse_several, with_condition
 from trajlab.analysis.load import Runs
+from trajlab.analysis.stability import window_means
 from trajlab.analysis.statistics.grids import complete_grid
 from trajlab.analysis.statistics.max_t import MaxT, paired_max_t, unpaired_max_t
+from trajlab.analysis.statistics.text_errors import crossed_interval, overlap_of
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,45 @@ def compare(
     found = paired_max_t(y_RK - y_SK, **options) if paired else unpaired_max_t(y_SK, y_RK, **options)  # type: ignore[arg-type]
     band = _band(found, grids[0].columns, both)
     return Comparison(str(a), str(b), found.p, paired, (len(y_SK), len(y_RK)), found.method, "seeds", band)
+
+
+def compare_on_other_text(
+    runs: Runs | pd.DataFrame,
+    a: Hashable,
+    b: Hashable,
+    by: str = "seed",
+    *,
+    column: str = "condition",
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """B − A with its uncertainty over other seeds *and* other text: both have the same seeds and validation windows.
+
+    A row per interval: interval, tokens, difference, se_seeds, se_text, se, df, low, high, differs, holds. Intervals are those of
+    `crossed_interval`, at a level that all of them hold at once (Bonferroni). Raises KeyError as `compare` does and without
+    ``window_nll`` and ``token_count``; ValueError where seeds or windows of the two differ, and for fewer than two seeds.
+    """
+    frame = with_condition(runs.intervals if isinstance(runs, Runs) else runs)
+    if missing := {"window_nll", "token_count"} - set(frame.columns):
+        raise KeyError(f"no column {', '.join(sorted(missing))}: the text's part needs the windows' losses")
+    parts = [_rows(frame, column, value).sort_values(["interval", by]) for value in (a, b)]
+    refuse_several(pd.concat(parts), [c for c in ("variant", "split") if c != column])
+    cells = [list(zip(part["interval"], part[by], strict=True)) for part in parts]
+    if cells[0] != cells[1]:
+        raise ValueError(f"{a} and {b} have other intervals or other values of {by}: text is paired seed by seed")
+    intervals = parts[0]["interval"].unique()
+    rows = []
+    for interval in intervals:
+        first, second = (part[part["interval"] == interval] for part in parts)
+        y_SW, z_SW = window_means(first), window_means(second)
+        if y_SW.shape != z_SW.shape:
+            raise ValueError(f"interval {interval}: {a} and {b} were evaluated on different windows")
+        found = crossed_interval(z_SW - y_SW, overlap=overlap_of(first), level=1 - (1 - level) / len(intervals))
+        tokens = first["tokens"].iloc[0] if "tokens" in first else np.nan
+        rows.append({"interval": interval, "tokens": tokens, "difference": found.mean, **vars(found)})
+    table = pd.DataFrame(rows)
+    differs = (table["low"] > 0) | (table["high"] < 0)
+    columns = ["interval", "tokens", "difference", "se_seeds", "se_text", "se", "df", "low", "high"]
+    return table[columns].assign(differs=differs, holds="seeds and text")
 
 
 def mean_band(frame: pd.DataFrame, by: str = "seed", *, dv: str = "loss", level: float = 0.95) -> pd.DataFrame:

@@ -54,6 +54,13 @@ def planned_contrasts(
     subjects; where nothing differs at all p = 1.
 
     Raises ValueError for an unknown level, an empty family, and as `complete_grid` does.
+
+    >>> from trajlab.analysis import load_runs
+    >>> intervals = load_runs("runs/demo").intervals
+    >>> table = planned_contrasts(intervals, "loss", within="interval", subject="seed", pairs=[(2, 10)])
+    >>> table[["a", "b", "difference", "ci_low", "ci_high"]].round(2)
+       a   b  difference  ci_low  ci_high
+    0  2  10        1.09    1.04     1.13
     """
     grid = complete_grid(frame, dv, within, subject)
     pairs = list(pairs)

@@ -25,6 +25,13 @@ def returns(intervals: pd.DataFrame, parameters: int | None = None) -> pd.DataFr
     Columns: interval, tokens, loss, bought (loss removed since the interval before, nats), and bought per million tokens, per
     hour of training and per exaFLOP (6·parameters·tokens), bought_total and share_of_tokens since the start. Negative where
     loss rose; nan where ``seconds_train`` or ``parameters`` isn't known.
+
+    >>> from trajlab.analysis import load_runs
+    >>> returns(load_runs("runs/demo").intervals)[["tokens", "loss", "bought"]].round(2).head(3)
+          tokens  loss  bought
+    0        0.0  8.35     NaN
+    1  1000038.0  3.05    5.30
+    2  2000076.0  2.81    0.25
     """
     refuse_several(intervals)
     refuse_other_tokens(intervals)
@@ -78,6 +85,11 @@ def best_interval(
     """The interval of the lowest mean loss, with a seed-bootstrap interval for its location.
 
     Each resample picks its own best, so the choice itself is in the interval. Raises ValueError as `complete_grid` does.
+
+    >>> from trajlab.analysis import load_runs
+    >>> best = best_interval(load_runs("runs/demo").intervals)
+    >>> best.interval, best.per_seed, round(best.loss, 2), best.share_after
+    (2, (2, 2, 2), 2.81, 0.8)
     """
     refuse_several(intervals)
     refuse_other_tokens(intervals)

@@ -34,6 +34,7 @@ def add_contest(commands: Commands) -> None:  # type: ignore[valid-type]
     parser.add_argument(
         "--across", action="store_true", help="fit whole runs of a family and predict its others, into across.parquet"
     )
+    parser.add_argument("--draws", type=int, default=2, help="with --across: fits per family and number of runs (2)")
     parser.add_argument("--page", nargs=2, metavar=("FILE", "NAME"), help="write the tables into a Markdown page")
     parser.set_defaults(do=contest)
 
@@ -78,8 +79,10 @@ def contest(options: argparse.Namespace) -> None:
     ranked = ranking(scored)
     write(options.out, scored[COLUMNS], ranked)
     if options.page is not None:
-        page, name = options.page
-        write_between(Path(page), name, markdown(scored, options.as_typed))
+        page, name = Path(options.page[0]), options.page[1]
+        write_between(page, name, markdown(scored, as_shown(options)))
+        if (figure := f"figures/contest_{name}.svg") in page.read_text():
+            write_figure(page.parent / figure, ranked)
     shown = ["fraction", "law", "families", "final", "low", "high", "final_inside", "width", "refused", "seconds"]
     print(ranked[shown].to_string(index=False, float_format=lambda x: f"{x:.3f}"))
     print(f"{options.out / 'scores.parquet'}, ranking.csv and contest.png")
@@ -90,24 +93,41 @@ def across(curves: pd.DataFrame, laws: list[Any] | None, options: argparse.Names
     from trajlab.analysis.forecasting.across import across_table, run_across
     from trajlab.analysis.forecasting.published_table import lines, write_between
 
-    scored = run_across(curves, laws=laws, seed=options.seed)
+    scored = run_across(curves, laws=laws, draws=options.draws, seed=options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
     scored.to_parquet(options.out / "across.parquet", index=False)
     table = across_table(scored)
     if options.page is not None:
-        write_between(Path(options.page[0]), options.page[1], f"`{options.as_typed}`\n\n{lines(table)}")
+        write_between(Path(options.page[0]), options.page[1], f"`{as_shown(options)}`\n\n{lines(table)}")
     print(table.to_string(index=False, float_format=lambda x: f"{x:.4f}"))
     print(options.out / "across.parquet")
 
 
+def as_shown(options: argparse.Namespace) -> str:
+    """The command that makes a table, for a page: names of files, and what changes the numbers."""
+    words = ["python -m trajlab.analysis contest", *(path.name for path in options.curves)]
+    words += ["--leave-family-out"] if options.leave_family_out else []
+    words += ["--across", f"--draws {options.draws}"] if options.across else []
+    words += [] if options.sample is None else [f"--sample {options.sample}"]
+    words += [f"--seed {options.seed}"] if options.seed else []
+    words += [] if options.laws is None else ["--laws", *options.laws]
+    return " ".join([*words, "--out …"])
+
+
 def write(out: Path, scored: pd.DataFrame, ranked: pd.DataFrame) -> None:
     """The contest's files in a folder."""
-    from trajlab.analysis.figures.contest import contest_panels
-
     out.mkdir(parents=True, exist_ok=True)
     scored.to_parquet(out / "scores.parquet", index=False)
     ranked.to_csv(out / "ranking.csv", index=False, float_format="%.6g")
-    contest_panels(ranked).savefig(out / "contest.png", bbox_inches="tight")
+    write_figure(out / "contest.png", ranked)
+
+
+def write_figure(path: Path, ranked: pd.DataFrame) -> None:
+    """The contest's figure, in the format of the path's suffix."""
+    from trajlab.analysis.figures.contest import contest_panels
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    contest_panels(ranked).savefig(path, bbox_inches="tight")
 
 
 def add_register(commands: Commands) -> None:  # type: ignore[valid-type]

@@ -28,7 +28,22 @@ SHOWN = 5
 
 @dataclass(frozen=True, repr=False)
 class Runs:
-    """The stored runs of a folder. A table that no run has is an empty frame."""
+    """The stored runs of a folder. A table that no run has is an empty frame.
+
+    >>> runs = load_runs("runs/demo")
+    >>> runs
+    simulated [00000000] · 3 runs
+    experiment    run  seed   status  intervals   tokens  lowest_loss  final_loss
+          demo seed=0     0 finished         11 10000380       2.8059      3.9032
+          demo seed=1     1 finished         11 10000380       2.7835      3.8501
+          demo seed=2     2 finished         11 10000380       2.8308      3.9293
+    tables: intervals (33)
+    >>> round(float(runs.select(seed=1).intervals["loss"].min()), 4)
+    2.7835
+    >>> runs.select(sead=1)
+    Traceback (most recent call last):
+    ValueError: select(sead=…): no table has a column sead; did you mean seed?
+    """
 
     tables: MutableMapping[str, pd.DataFrame]
     """By name; those of stored runs are read when they are first asked for."""
@@ -80,7 +95,9 @@ class Runs:
         if isinstance(self.tables, StoredTables):
             among = {id(m) for m in kept}
             # manifest and rows of a stored run agree on whose they are
-            return Runs(self.tables.where(lambda run: id(run.manifest) in among, values), kept, self.problems, self.diverged)
+            return Runs(
+                self.tables.where(lambda run: id(run.manifest) in among, values), kept, self.problems, self.diverged
+            )
         tables = dict(self.tables)
         for name, frame in tables.items():
             for column, value in values.items():
@@ -112,7 +129,9 @@ class Runs:
         manifests = [m for m in self.manifests if (m.get("experiment"), m.get("run")) not in gone]
         if isinstance(self.tables, StoredTables):
             return Runs(self.tables.where(lambda run: run.key not in gone, {}), manifests, self.problems, self.diverged)
-        return Runs({name: rows_without(f, gone) for name, f in self.tables.items()}, manifests, self.problems, self.diverged)
+        return Runs(
+            {name: rows_without(f, gone) for name, f in self.tables.items()}, manifests, self.problems, self.diverged
+        )
 
     def scan(self, table: str, connection: "duckdb.DuckDBPyConnection | None" = None) -> "duckdb.DuckDBPyRelation":
         """A stored table of any size as a relation of DuckDB, which reads what a query needs and no more.
@@ -210,6 +229,10 @@ def load_runs(path: Path | str, *, finished_only: bool = False, diverged: bool =
     table is broken or has a column of another type than docs/tables.md says. Raises FileNotFoundError where there is no run
     at all, ValueError where none can be read, and where runs of one experiment were trained on different data: their curves
     must not be pooled.
+
+    >>> runs = load_runs("runs/demo")  # a run's folder, an experiment's, or any above
+    >>> len(runs.manifests), len(runs.intervals)
+    (3, 33)
     """
     found: list[StoredRun] = []
     problems: list[str] = []
@@ -303,6 +326,8 @@ def _manifest(path: Path) -> dict[str, Any]:
     texts = ("experiment", "run", "status")
     if not isinstance(manifest, dict) or not all(isinstance(manifest.get(key), str) for key in texts):
         raise ValueError(f"{path} is no manifest of a run ({', '.join(texts)}); restore it, or remove the run's folder")
+    if strange := [k for k in ("config", "data") if not isinstance(manifest.get(k) or {}, dict)]:
+        raise ValueError(f"{path}: {strange[0]} is no mapping; restore the manifest, or remove the run's folder")
     if manifest.get("format", FORMAT) != FORMAT:
         raise ValueError(
             f"{path} is of format {manifest['format']!r}, this version of trajlab knows format {FORMAT}; read it with the "

@@ -14,13 +14,15 @@ import re
 import shutil
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trajlab.analysis.claims import claim_sets, judged, judged_experiments
@@ -75,11 +77,19 @@ def _texts(held: dict[str, Any], key: str, path: Path) -> tuple[str, ...]:
     return tuple(t.strip() for t in found)
 
 
-def publish(runs: Path, study: Path, *, leave_out: tuple[str, ...] = (), limit_bytes: int = LIMIT_BYTES) -> int:
+def publish(
+    runs: Path,
+    study: Path,
+    *,
+    leave_out: Collection[str] = (),
+    decimals: Mapping[str, int] = MappingProxyType({}),
+    limit_bytes: int = LIMIT_BYTES,
+) -> int:
     """Copy the manifests and tables of all runs at or below ``runs`` into ``study/runs``; the number of bytes.
 
     A table becomes one part per run, the rows as they were; paths in manifests keep their last name alone. Weights and logs
-    stay where they are. ``leave_out`` names tables that aren't published. What was published before is replaced at the end.
+    stay where they are. ``leave_out`` names tables that aren't published, ``decimals`` columns that are rounded (``tokens.nll``):
+    the digits of a loss beyond the third are most of a large table's bytes. Both are written down beside the tables. What was published before is replaced at the end.
     Raises FileNotFoundError where there is no run, ValueError where a run isn't finished, where the tables are larger than
     ``limit_bytes``, naming the largest, where ``study.toml`` is missing and where ``study/runs`` is somebody else's.
     """
@@ -92,21 +102,26 @@ def publish(runs: Path, study: Path, *, leave_out: tuple[str, ...] = (), limit_b
     with tempfile.TemporaryDirectory(dir=study, prefix=".publishing-") as aside:
         sizes: dict[str, int] = {}
         for run in found:
-            for table, size in _publish_run(run, Path(aside), leave_out):
+            for table, size in _publish_run(run, Path(aside), leave_out, decimals):
                 sizes[table] = sizes.get(table, 0) + size
         if (total := sum(sizes.values())) > limit_bytes:
             by_size = ", ".join(f"{t} {s / 1e6:.1f} MB" for t, s in sorted(sizes.items(), key=lambda x: -x[1]))
             raise ValueError(
                 f"{study}: {total / 1e6:.1f} MB of tables, over {limit_bytes / 1e6:g} MB: {by_size}; leave some out"
             )
-        (Path(aside) / MARKER).write_text("Made by publish, which replaces this folder as a whole.\n", encoding="utf-8")
+        told = ["Made by publish, which replaces this folder as a whole.", *(f"Left out: {t}." for t in leave_out)]
+        told += [f"Rounded: {column} to {places} decimals." for column, places in decimals.items()]
+        (Path(aside) / MARKER).write_text("\n".join(told) + "\n", encoding="utf-8")
         shutil.rmtree(study / RUNS, ignore_errors=True)
+        Path(aside).chmod(0o755)  # temporary folders are their owner's alone
         Path(aside).rename(study / RUNS)
         Path(aside).mkdir()  # for the context manager to remove
     return total
 
 
-def _publish_run(run: Path, to: Path, leave_out: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+def _publish_run(
+    run: Path, to: Path, leave_out: Collection[str], decimals: Mapping[str, int]
+) -> Iterator[tuple[str, int]]:
     manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
     if manifest.get("status") == "running":
         raise ValueError(f"{run} isn't finished; a published study holds whole runs")
@@ -121,6 +136,9 @@ def _publish_run(run: Path, to: Path, leave_out: tuple[str, ...]) -> Iterator[tu
         file = folder / "metrics" / table.name / "part-00000.parquet"
         file.parent.mkdir(parents=True)
         rows = pa.concat_tables(parts, promote_options="default")
+        for place, name in enumerate(rows.column_names):
+            if (places := decimals.get(f"{table.name}.{name}")) is not None:
+                rows = rows.set_column(place, rows.field(place), pc.round(rows[name], places))
         pq.write_table(rows, file, compression="zstd", compression_level=19)
         yield table.name, file.stat().st_size
 
@@ -164,7 +182,7 @@ def page(study: Path, runs: Runs) -> str:
     parts = [
         f"# {told.title}\n\n{told.question}\n\nThe whole report is [report.html]({REPORT}), one file to open in a browser.",
         "## What was run\n\n```bash\n" + "\n".join(told.commands) + f"\n```\n\n{markdown(_conditions(runs))}",
-        f"{runs.caption[0].upper()}{runs.caption[1:]}. {_cost(runs)}{_resumed(runs)}",
+        f"{runs.caption[0].upper()}{runs.caption[1:]}. {_cost(runs)}{_resumed(runs)}{_changed(study)}",
         *_claims(runs),
         "## What differs from the paper\n\n" + "\n".join(f"- {d}" for d in told.differs),
         f"## To rebuild this page\n\n`python -m trajlab.analysis results {study.parent.name}/{study.name}` reads `runs/` and "
@@ -174,24 +192,24 @@ def page(study: Path, runs: Runs) -> str:
 
 
 def _conditions(runs: Runs) -> pd.DataFrame:
-    frame = runs.conditions
+    """A row per condition; of checkpoints that somebody else trained a row per series."""
     rows = runs.summary
+    if rows["seed"].isna().all():
+        return rows.drop(columns=["seed", "status"])
     sizes = rows.groupby("experiment")[[c for c in ("intervals", "tokens") if c in rows]].max()
-    return frame.merge(sizes.reset_index(), on="experiment", how="left")
+    return runs.conditions.merge(sizes.reset_index(), on="experiment", how="left")
+
+
+SECONDS = ("seconds_train", "seconds_eval", "seconds_load")
 
 
 def _cost(runs: Runs) -> str:
     """Core hours of training and evaluation, as the rows tell them."""
-    rows = runs.intervals
+    rows = runs.intervals if (checkpoints := runs.table("checkpoints")).empty else checkpoints
     if rows.empty:
         return ""
-    seconds = [c for c in ("seconds_train", "seconds_eval", "seconds_load") if c in rows]
-    spent = (
-        rows.drop_duplicates(["experiment", "run", "interval"])
-        .groupby(["experiment", "run"])[seconds]
-        .sum()
-        .sum(axis=1)
-    )
+    once = rows.drop_duplicates(["experiment", "run", "interval"]).groupby(["experiment", "run"])
+    spent = once[[c for c in SECONDS if c in rows]].sum().sum(axis=1)
     threads = {(m["experiment"], m["run"]): m.get("threads") or 1 for m in runs.manifests}
     hours = sum(total * threads[run] for run, total in spent.items()) / 3600
     return f"It took {hours:.1f} core hours (threads × seconds by the clock, with other work on the machine)."
@@ -202,6 +220,12 @@ def _resumed(runs: Runs) -> str:
     if not any(times):
         return ""
     return f" {sum(t > 0 for t in times)} of {len(times)} runs were interrupted and went on, {sum(times)} times in all."
+
+
+def _changed(study: Path) -> str:
+    """What `publish` left out or rounded."""
+    _, *changes = (study / RUNS / MARKER).read_text(encoding="utf-8").splitlines()
+    return f" {' '.join(changes)}" if changes else ""
 
 
 def _claims(runs: Runs) -> Iterator[str]:

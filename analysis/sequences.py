@@ -64,13 +64,13 @@ def _with_paired_ratio(table: pd.DataFrame, sequences: pd.DataFrame) -> pd.DataF
 def response(perplexities: pd.DataFrame) -> pd.DataFrame:
     """How each kind of text ends: a row per run × kind × level × decoding.
 
-    Columns: first_ppl, lowest_ppl, last_ppl; rise = last ÷ lowest − 1, over 0 where the model unlearns the text again;
+    Columns: first_ppl, lowest_ppl, last_ppl. The lowest is the smallest of many noisy values, so that every curve ends above it:
+    no rise is concluded from the two;
     over_correct = last ÷ that of the correct text of the same documents, NaN where there is none.
     """
     ordered = perplexities.sort_values("tokens", kind="stable")
     groups = ordered.groupby(_keys(ordered), dropna=False)
     table = groups["ppl"].agg(first_ppl="first", lowest_ppl="min", last_ppl="last")
-    table["rise"] = table["last_ppl"] / table["lowest_ppl"] - 1
     table["over_correct"] = groups["over_correct"].apply(lambda ratio: ratio.iloc[-1])
     return table.reset_index()
 

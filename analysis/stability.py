@@ -66,8 +66,9 @@ def stability(
         beyond = added["delta"] > backslide_errors * added["delta_se"]
         added["backslide_2se"] = beyond.astype("boolean").mask(added["delta_se"].isna() & added["delta"].notna())
         slid_K = added["backslide_2se"].fillna(added["backslide"]).to_numpy(bool)
-        measured = (added[c].to_numpy() for c in ("delta", "volatility", "spike"))
-        added["stable"] = _stable(loss_K, *measured, slid_K, length=stable_length, limit=stable_change)
+        delta_K, volatility_K, spike_K = (added[c].to_numpy() for c in ("delta", "volatility", "spike"))
+        calm = (delta_K, volatility_K, spike_K, slid_K)
+        added["stable"] = _stable(loss_K, *calm, length=stable_length, limit=stable_change)
         parts.append(pd.concat([curve.reset_index(drop=True), added], axis=1))
     return pd.concat(parts, ignore_index=True) if parts else frame
 
@@ -216,6 +217,12 @@ def between_seeds(intervals: pd.DataFrame, dv: str = "loss", *, level: float = 0
     the frame has, with ``tokens``. The interval ``holds`` seeds, not text: all seeds share one validation text
     (`seeds_and_text`). One seed has a mean and no spread (nan). Raises ValueError where a seed has an interval twice, a value
     that isn't finite, or runs of one condition were evaluated at other tokens.
+
+    >>> from trajlab.analysis import load_runs
+    >>> spread = between_seeds(load_runs("runs/demo").intervals)
+    >>> spread[["interval", "n", "mean", "sd", "ci_low", "ci_high"]].round(2).tail(1)
+        interval  n  mean    sd  ci_low  ci_high
+    10        10  3  3.89  0.04    3.79      3.99
     """
     if dv not in intervals:
         raise KeyError(f"no column {dv} in the frame; it has {', '.join(map(str, intervals.columns))}")
@@ -254,15 +261,23 @@ def seeds_and_text(intervals: pd.DataFrame, *, level: float = 0.95) -> pd.DataFr
     refuse_other_tokens(intervals)
     rows = []
     for interval, here in intervals.groupby("interval"):
-        windows = here["window_nll"].tolist()
-        if len({np.size(w) for w in windows}) > 1 or any(w is None for w in windows):
-            raise ValueError(f"interval {interval}: seeds were evaluated on different windows")
-        y_SW = np.stack([np.asarray(w, float) for w in windows]) * len(windows[0])
-        y_SW /= here["token_count"].to_numpy(float)[:, None]
+        y_SW = window_means(here)
         found = crossed_interval(y_SW, overlap=overlap_of(here), level=level).table()
         rows.append(found.assign(interval=interval))
     table = pd.concat(rows, ignore_index=True)
     return table[["interval", *table.columns.drop("interval")]]
+
+
+def window_means(here: pd.DataFrame) -> NDArray[np.float64]:
+    """The losses of one interval's seeds (rows) on each validation window, whose mean over windows is a seed's loss.
+
+    Raises ValueError where seeds were evaluated on different windows.
+    """
+    windows = here["window_nll"].tolist()
+    if len({np.size(w) for w in windows}) > 1 or any(w is None for w in windows):
+        raise ValueError(f"interval {here['interval'].iloc[0]}: seeds were evaluated on different windows")
+    y_SW = np.stack([np.asarray(w, float) for w in windows]) * len(windows[0])
+    return np.asarray(y_SW / here["token_count"].to_numpy(float)[:, None])
 
 
 def seed_agreement(

@@ -217,9 +217,7 @@ def _checked(table: str, path: Path, rows: pa.Table) -> pa.Table:
     return rows
 
 
-def _batches(
-    table: str, path: Path, columns: Sequence[str], equal: Mapping[str, Any]
-) -> Iterator[pa.RecordBatch]:
+def _batches(table: str, path: Path, columns: Sequence[str], equal: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
     file = _opened(path)
     present = set(file.schema_arrow.names)
     filters = {k: v for k, v in equal.items() if k in present}

@@ -93,7 +93,8 @@ def median_with_interval(time_S: NDArray[np.float64], reached_S: NDArray[np.bool
     curve = SurvfuncRight(time_S, reached_S.astype(int))
     with np.errstate(divide="ignore", invalid="ignore"):
         low, high = curve.quantile_ci(0.5, method="cloglog")
-    return tuple(float(v) if np.isfinite(v) else np.nan for v in (curve.quantile(0.5), low, high))
+    median, low, high = (float(v) if np.isfinite(v) else np.nan for v in (curve.quantile(0.5), low, high))
+    return median, low, high
 
 
 def _difference(other: pd.DataFrame, first: pd.DataFrame, by: str) -> dict[str, object]:

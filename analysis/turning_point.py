@@ -37,7 +37,7 @@ class TurningPoint:
     fall: float
     fall_low: float
     fall_high: float
-    """First minus best, cross-fitted: each seed is measured at the interval that the other seeds choose; 95 % t interval."""
+    """First minus best, with the 95 % interval of `cross_fitted`."""
     rise: float
     rise_low: float
     rise_high: float
@@ -71,8 +71,7 @@ def turn_of(
     p_fall = float(_largest_p((y_SK[:, :1] - y_SK[:, 1:])[None], signs_BS)[0])
     p_rise = float(_largest_p((y_SK[:, -1:] - y_SK[:, :-1])[None], signs_BS)[0])
     above_KSJ = np.stack([y_SK[:, [k]] - np.delete(y_SK, k, 1) for k in range(y_SK.shape[1])])
-    inside = [levels[k] for k in np.flatnonzero(_largest_p(above_KSJ, signs_BS) > alpha)]
-    at_S = at_others_best(y_SK)
+    inside = [levels[int(k)] for k in np.flatnonzero(_largest_p(above_KSJ, signs_BS) > alpha)]
     best = int(y_SK.mean(0).argmin())
     return TurningPoint(
         levels[best],
@@ -80,18 +79,31 @@ def turn_of(
         p_rise,
         max(p_fall, p_rise),
         tuple(inside or [levels[best]]),
-        *_mean_with_interval(y_SK[:, 0] - at_S),
-        *_mean_with_interval(y_SK[:, -1] - at_S),
+        *cross_fitted(y_SK[:, :1] - y_SK, y_SK),
+        *cross_fitted(y_SK[:, -1:] - y_SK, y_SK),
     )
 
 
-def at_others_best(y_SK: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each seed's value at the interval that is lowest for the mean of the other seeds; two seeds or more.
+def at_others_best(x_SK: NDArray[np.float64], y_SK: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each seed's ``x`` at the interval where ``y`` is lowest for the mean of the other seeds; two seeds or more.
 
     A seed's value where its own luck helped to choose the place is too low, and a mean over such seeds too.
     """
     others_SK = y_SK.sum(0) - y_SK
-    return y_SK[np.arange(len(y_SK)), others_SK.argmin(1)]
+    return x_SK[np.arange(len(x_SK)), others_SK.argmin(1)]
+
+
+def cross_fitted(x_SK: NDArray[np.float64], y_SK: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Mean of `at_others_best` with its 95 % t interval: (mean, low, high).
+
+    Seeds that are low by chance decide together where they are measured, which draws their values together: the sd is the larger
+    of that of these values and of all seeds' at the one lowest interval. Still too narrow where a white curve is flat
+    (docs/statistics.md).
+    """
+    values_S, n = at_others_best(x_SK, y_SK), len(x_SK)
+    sd = max(values_S.std(ddof=1), x_SK[:, y_SK.mean(0).argmin()].std(ddof=1))
+    low, high = t_interval(float(values_S.mean()), float(sd) / n**0.5, n)
+    return float(values_S.mean()), float(low), float(high)
 
 
 def _signs(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -111,9 +123,3 @@ def _largest_p(d_XSK: NDArray[np.float64], signs_BS: NDArray[np.float64]) -> NDA
         part = slice(start, start + block)
         largest_XB[:, part] = (signs_BS[part] @ scaled_XSK).max(-1)
     return np.asarray((largest_XB >= largest_XB[:, :1] - ROUNDING).mean(-1))
-
-
-def _mean_with_interval(d_S: NDArray[np.float64]) -> tuple[float, float, float]:
-    mean, n = float(d_S.mean()), len(d_S)
-    low, high = t_interval(mean, float(d_S.std(ddof=1)) / n**0.5, n)
-    return mean, float(low), float(high)

@@ -93,8 +93,9 @@ class LiveForecast(RunCallback):
         if not due and not marks:
             return FORECASTS.measured.empty_table()
         found = self._default()
-        for share in marks if isinstance(found, Outlook) else []:
-            self._freeze(share, found)
+        if isinstance(found, Outlook):
+            for share in marks:
+                self._freeze(share, found)
         return self._forecast(found) if due else FORECASTS.measured.empty_table()
 
     def _default(self) -> Outlook | str:
@@ -142,8 +143,8 @@ class LiveForecast(RunCallback):
         if isinstance(found, str):
             return
         low_M, high_M = found.band()
-        ends = (float(value_M[-1]) for value_M in (found.loss_M, low_M, high_M))
-        final = FinalLoss(*ends) if self.target is None else FinalLoss(*ends, *self._decision(self.target))
+        reaches, cooldown = (None, None) if self.target is None else self._decision(self.target)
+        final = FinalLoss(float(found.loss_M[-1]), float(low_M[-1]), float(high_M[-1]), reaches, cooldown)
         self._unlogged = {f"forecast/{key}": value for key, value in final._asdict().items() if value is not None}
         self.run.latest.forecast = final
 

@@ -9,7 +9,7 @@ import lightning as L
 from trajlab.config.launch import jobs_side_by_side
 from trajlab.evaluation.context import FinalLoss, RunCallback, training_module
 from trajlab.evaluation.engine import RAW
-from trajlab.terminal import duration
+from trajlab.terminal import duration, fitted
 
 
 class Progress(RunCallback):
@@ -36,7 +36,7 @@ class Progress(RunCallback):
             self._shown = now
             line = self._line(trainer.global_step, now, training_module(pl_module).train_loss)
             print(
-                f"\r\033[K{line}" if terminal else line,
+                f"\r\033[K{line if due else fitted(line)}" if terminal else line,  # what stays may wrap
                 end="\n" if due or not terminal else "",
                 file=sys.stderr,
                 flush=True,

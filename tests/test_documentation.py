@@ -29,6 +29,8 @@ from trajlab.analysis.__main__ import main as analyse
 from trajlab.command_line import command_line
 from trajlab.config.parse import parse_values
 from trajlab.data.storygrammar.stories import StoryGrammar
+from trajlab.status import main as status
+from trajlab.status import parser as status_parser
 from trajlab.tasks import VALUES, run
 
 BLOCK = re.compile(r"(?:<!-- ([a-z ]+): (.+?) -->\n)?^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -65,7 +67,7 @@ def commands(block: Block) -> Iterator[list[str]]:
 def inline(page: Path) -> Iterator[list[str]]:
     """The whole commands in a page's text; one with a gap (``…``, ``<runs>``, ``N``) is a form and no command."""
     for code in re.findall(
-        r"`((?:\.venv/bin/)?(?:python -m|pytest|make) [^`\n]+)`",
+        r"`((?:\.venv/bin/)?(?:python -m \S+|pytest|make) [^`\n]+)`",
         re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL),
     ):
         if not re.search(r"…|<|\bN\b", code):
@@ -122,6 +124,8 @@ def test_a_command_is_one(command: tuple[str, ...], monkeypatch: pytest.MonkeyPa
             with pytest.raises(InterruptedError):
                 analyse(list(command[3:]))
             assert parsed[0].command == command[3]
+        case ["python", "-m", "trajlab", "status", *words]:
+            assert status_parser().parse_args(words).folder
         case ["python", "-m", "trajlab", *arguments]:
             monkeypatch.syspath_prepend(str(ROOT / "tests" / "plugin_example"))
             composed_first(arguments)
@@ -202,6 +206,8 @@ def follow(command: list[str]) -> None:
         case ["python", "-m", "trajlab", "report", runs, *_]:
             if not (Path("reports") / Path(runs).name).exists():  # one report of each folder: seconds each
                 analyse(command[3:])
+        case ["python", "-m", "trajlab", "status", *words]:
+            status(words)
         case ["python", "-m", "trajlab", *arguments]:
             small = [*SMALLER, *SHORT] if any("experiment=" in a for a in arguments) else []
             own = [o for o in small if o.split("=")[0] not in {a.split("=")[0] for a in arguments}]

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from trajlab.analysis.averaging_gain import over_seeds
 from trajlab.analysis.figures.curves import seed_band
-from trajlab.analysis.figures.style import PALETTE, legend, new_figure, token_axis
+from trajlab.analysis.figures.style import DASHES, PALETTE, beside, new_figure, token_axis
 
 GAIN = "gain over raw (nats per token)"
 
@@ -15,8 +15,8 @@ GAIN = "gain over raw (nats per token)"
 def gain_curves(gains: pd.DataFrame, *, caption: str = "", title: str = "Gain of averaging along training") -> Figure:
     """`averaging_gain.gain` against tokens, a colour a variant; above zero the average is better."""
     figure, (ax,) = new_figure(title, caption)
-    for colour, (variant, frame) in zip(_colours(), gains.groupby("variant"), strict=False):
-        seed_band(ax, frame, "gain", colour, str(variant))
+    for place, (variant, frame) in enumerate(gains.groupby("variant")):
+        seed_band(ax, frame, "gain", PALETTE[place % len(PALETTE)], str(variant), DASHES[place % len(DASHES)])
     ax.axhline(0, color="0.3", linewidth=0.8)
     # the first intervals, where an average lags far behind, would flatten all the others
     settled = gains.loc[gains["progress"] > 0.1, "gain"]
@@ -24,7 +24,7 @@ def gain_curves(gains: pd.DataFrame, *, caption: str = "", title: str = "Gain of
     ax.set_ylim(-1.3 * span, 1.3 * span)
     ax.set_ylabel(GAIN)
     token_axis(ax)
-    legend(ax, ncols=2)
+    beside(ax)
     return figure
 
 
@@ -37,7 +37,7 @@ def saved_figure(saved: pd.DataFrame, *, caption: str = "", title: str = "Tokens
     ax.invert_xaxis()
     ax.set_xlabel("target loss (nats per token), falling as training goes on")
     ax.set_ylabel("tokens saved")
-    legend(ax)
+    beside(ax)
     return figure
 
 
@@ -56,7 +56,7 @@ def window_figure(curve: pd.DataFrame, *, caption: str = "", title: str = "Gain 
         ax.set_title(str(kind).upper())
         ax.set_xlabel("window ÷ budget")
         ax.set_ylabel(GAIN)
-        legend(ax)
+        beside(ax)
     return figure
 
 
@@ -73,7 +73,7 @@ def learning_rate_figure(
     ax.set_xscale("log")
     ax.set_xlabel("peak learning rate")
     ax.set_ylabel(f"mean {GAIN}")
-    legend(ax)
+    beside(ax)
     return figure
 
 
@@ -91,7 +91,7 @@ def spike_figure(
     ax.axvline(tokens, color="0.3", linestyle="--", linewidth=0.8)
     ax.set_ylabel("loss (nats per token)")
     token_axis(ax)
-    legend(ax)
+    beside(ax)
     return figure
 
 
@@ -103,7 +103,7 @@ def annealed_figure(table: pd.DataFrame, *, caption: str = "", title: str = "Ave
     ax.axhline(0, color="0.3", linewidth=0.8, label="annealed to zero there")
     ax.set_xlabel("share of the long run's tokens")
     ax.set_ylabel("loss behind the annealed run (nats)")
-    legend(ax, ncols=2)
+    beside(ax)
     return figure
 
 

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.typing import LineStyleType
 
 from trajlab.analysis.conditions import refuse_several, with_condition
-from trajlab.analysis.figures.style import PALETTE, beside, human_count, new_figure, plain_log, token_axis
+from trajlab.analysis.figures.style import DASHES, PALETTE, beside, human_count, new_figure, plain_log, token_axis
 from trajlab.analysis.statistics.intervals import t_interval
 
 LABELS = {
@@ -17,7 +18,7 @@ LABELS = {
 }
 
 
-def seed_band(ax: Axes, frame: pd.DataFrame, value: str, colour: str, label: str) -> None:
+def seed_band(ax: Axes, frame: pd.DataFrame, value: str, colour: str, label: str, dash: LineStyleType = "-") -> None:
     """Each run of ``frame`` thin, their mean thick with a t-based 95 % interval over seeds. Needs columns tokens, run.
 
     Runs that were evaluated at other tokens than the rest have no mean. Raises ValueError where the runs are of several
@@ -33,7 +34,8 @@ def seed_band(ax: Axes, frame: pd.DataFrame, value: str, colour: str, label: str
         return
     spread = frame.groupby("tokens")[value].agg(["mean", "std", "count"])
     low, high = t_interval(spread["mean"], spread["std"] / np.sqrt(spread["count"]), spread["count"])
-    ax.plot(spread.index, spread["mean"], color=colour, linewidth=2, label=f"{label} ({frame['run'].nunique()})")
+    name = f"{label} ({frame['run'].nunique()})"
+    ax.plot(spread.index, spread["mean"], color=colour, linewidth=2, linestyle=dash, label=name)
     ax.fill_between(spread.index, low, high, color=colour, alpha=0.18, linewidth=0)
 
 
@@ -46,9 +48,10 @@ def interval_curves(
     """
     figure, (ax,) = new_figure(title or f"{LABELS.get(value, value)} along training", caption)
     shown = with_condition(intervals.dropna(subset=[value]))
-    groups = shown.groupby(["variant", "split", "condition"])
-    for colour, ((variant, split, condition), group) in zip(_colours(), groups, strict=False):
-        seed_band(ax, group, value, colour, ", ".join(w for w in (split, variant, condition) if w))
+    groups = sorted(shown.groupby(["variant", "split", "condition"]), key=lambda named: named[0][0] != "raw")
+    for place, ((variant, split, condition), group) in enumerate(groups):
+        name = ", ".join(w for w in (split, variant, condition) if w)
+        seed_band(ax, group, value, PALETTE[place % len(PALETTE)], name, DASHES[place % len(DASHES)])
     if floor is not None and value == "loss" and floor < shown[value].min() - 0.25 * np.ptp(shown[value]):
         ax.plot([], [], " ", label=f"entropy floor {floor:.3f}, below")  # drawn, it would squeeze the curves
     elif floor is not None and value == "loss":
@@ -102,10 +105,6 @@ def position_map(positions: pd.DataFrame, *, caption: str = "", split: str | Non
     ax.set_ylabel("position in the context")
     token_axis(ax)
     return figure
-
-
-def _colours() -> list[str]:
-    return list(PALETTE) * 4
 
 
 def _shades(n: int) -> list[tuple[float, float, float, float]]:

@@ -52,7 +52,7 @@ def turn_figure(
 def mean_and_seeds(ax: Axes, frame: pd.DataFrame, value: str, colour: str, dash: object, name: str) -> pd.Series:
     """The seeds thin, their mean thick with its 95 % interval; the mean by tokens."""
     for place, (_, own) in enumerate(frame.groupby("run")):
-        name_in_svg = f"seed-{len(ax.lines)}-{place}"  # what the page's switch of single seeds looks for
+        name_in_svg = f"oneseed-{len(ax.lines)}-{place}"  # what the page's switch of single seeds looks for
         ax.plot(own["tokens"], own[value], color=colour, alpha=0.4, linewidth=0.7, linestyle="-", gid=name_in_svg)
     at = frame.groupby("tokens")[value].agg(["mean", "std", "count"])
     at = at[at["count"] == frame["run"].nunique()]
@@ -150,7 +150,7 @@ def _floor(ax: Axes, floor: float | None) -> None:
 def ends(ax: Axes, labels: list[tuple[float, str, str]]) -> None:
     """The last values beside the axes, each as near to its place as the others let it."""
     low, high = ax.get_ylim()
-    gap = 0.9 / (ax.figure.get_figheight() * 72 / 12) * (high - low)  # a line of 9 points, in units of the axis
+    gap = 1.25 / (ax.figure.bbox.height / ax.figure.dpi * 72 / 12) * (high - low)  # a line of 9 points, in units of the axis
     ordered = sorted((min(max(value, low), high), words, colour) for value, words, colour in labels)
     steps = gap * np.arange(len(ordered))
     places = isotonic_regression(np.array([value for value, _, _ in ordered]) - steps).x + steps

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from trajlab.analysis.figures.style import PALETTE, human_count, legend, new_figure, token_axis
+from trajlab.analysis.figures.style import PALETTE, beside, human_count, legend, new_figure, plain_log, token_axis
 from trajlab.analysis.token_trends import TRENDS
 
 Colour = tuple[float, ...]
@@ -31,12 +31,13 @@ def perplexity_curves(frame: pd.DataFrame, *, caption: str = "", title: str = ""
         flops = 6.0 * group["parameters"].to_numpy(float) * group["tokens"].to_numpy(float)
         for ax, x in zip(axes, (flops, group["tokens"]), strict=True):
             ax.plot(x, group["ppl"], color=colour, linewidth=1.3, marker="o", markersize=2.2, label=model)
-    for ax in axes:
-        ax.set(xscale="log", yscale="log", ylabel="perplexity")
-        _plain_log(ax.yaxis)
-    axes[0].set_xlabel("FLOPs (6 × parameters × tokens)")
     token_axis(axes[1])
-    legend(axes[1])
+    axes[0].set_xlabel("FLOPs (6 × parameters × tokens)")
+    for ax in axes:
+        ax.set_ylabel("perplexity")
+        plain_log(ax)
+        plain_log(ax, "y")
+    beside(axes[1])
     return figure
 
 
@@ -77,8 +78,8 @@ def token_trajectories(
             continue
         for m in members[np.unique(np.linspace(0, len(members) - 1, each).astype(int))]:
             ax.plot(at, np.exp(nll[m]), color=colour, linewidth=0.6, alpha=0.45)
-        ax.plot(at, np.exp(nll[members].mean(axis=0)), color=colour, linewidth=2.4)
-        _plain_log(ax.yaxis)
+        ax.plot(at, np.exp(nll[members].mean(axis=0)), color=colour, linewidth=2.4, label=kind)
+        plain_log(ax, "y")
     return figure
 
 
@@ -91,7 +92,7 @@ def matched_perplexity_curves(traced: pd.DataFrame, *, reference: str = "", capt
     _falling_perplexity(ax)
     ax.set(yscale="log", ylabel="perplexity of the tokens")
     _plain_log(ax.yaxis)
-    legend(ax)
+    beside(ax)
     return figure
 
 

@@ -18,7 +18,7 @@ MANY_POINTS = 4000
 def stability_panels(telemetry: pd.DataFrame, spread: pd.DataFrame, *, caption: str = "") -> Figure:
     """Four panels from `stability`'s and `between_seeds`' frames of one condition: changes, volatility, drawdown, seeds.
 
-    The last shows each seed's difference from the mean over seeds.
+    The last shows each seed's difference from the mean over seeds, and is left out where there is one.
     """
     figure, axes = new_figure("Stability along training", caption, rows=2, columns=2, height=2.8)
     means = spread.set_index("interval")["mean"]
@@ -52,6 +52,7 @@ def stability_panels(telemetry: pd.DataFrame, spread: pd.DataFrame, *, caption: 
         token_axis(ax)
     for ax in (axes[0], axes[3]):
         ax.axhline(0, color="0.3", linewidth=0.8)
+    axes[3].set_visible(len(telemetry["run"].unique()) > 1)
     beside(axes[1])
     return figure
 
@@ -64,13 +65,13 @@ def backslide_map(telemetry: pd.DataFrame, *, caption: str = "") -> Figure:
     figure, (ax,) = new_figure("Where the loss rose", caption, height=1.2 + 0.28 * len(grid))
     colours = ("#ffffff", PALETTE[5], PALETTE[1])
     ax.pcolormesh(
-        grid.columns,
-        np.arange(len(grid)),
-        grid,
+        np.arange(grid.columns.min(), grid.columns.max() + 2) - 0.5,
+        np.arange(len(grid) + 1) - 0.5,
+        grid.reindex(columns=range(grid.columns.min(), grid.columns.max() + 1)),
         cmap=ListedColormap(colours),
         vmin=0,
         vmax=2,
-        shading="nearest",
+        shading="flat",
         edgecolors="#b0b0b0",
         linewidth=0.3,
     )

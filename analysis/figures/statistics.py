@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import SymmetricalLogLocator
 
-from trajlab.analysis.figures.style import PALETTE, beside, human_count, legend, new_figure, token_axis
+from trajlab.analysis.figures.style import PALETTE, beside, human_count, new_figure, token_axis
 
 
 def contrast_intervals(contrasts: pd.DataFrame, *, caption: str = "", title: str = "Planned contrasts") -> Figure:
@@ -72,7 +72,7 @@ def price_of_loss(returns: pd.DataFrame, best_tokens: float, *, caption: str = "
     for ax in axes:
         ax.axvline(best_tokens, color="0.3", linestyle="--", linewidth=1, label=f"best: {human_count(best_tokens)}")
         token_axis(ax)
-    legend(axes[1], loc="lower right")
+    beside(axes[1])
     return figure
 
 

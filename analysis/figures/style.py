@@ -70,12 +70,13 @@ def token_axis(ax: Axes) -> None:
 
 
 def plain_log(ax: Axes, axis: str = "x") -> None:
-    """A logarithmic axis with plain numbers at 1, 2 and 5 of each decade (1 and powers of ten over many decades)."""
+    """A logarithmic axis with plain numbers at 1, 2 and 5 of each decade; more within one decade, powers of ten over many."""
     (ax.set_xscale if axis == "x" else ax.set_yscale)("log")
     chosen = ax.xaxis if axis == "x" else ax.yaxis
     low, high = sorted(abs(v) for v in chosen.get_data_interval())
     decades = np.log10(high / low) if low > 0 and np.isfinite(high) else 1.0
-    chosen.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 3 else (1,), numticks=12))
+    marked = (1, 1.5, 2, 3, 5, 7) if decades < 1 else (1, 2, 5) if decades < 3 else (1,)
+    chosen.set_major_locator(LogLocator(subs=marked, numticks=12))
     chosen.set_major_formatter(lambda x, _: human_count(x))
     chosen.set_minor_formatter(NullFormatter())
 

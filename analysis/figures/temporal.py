@@ -72,7 +72,7 @@ def forecast_curves(
     ax.set_ylim(late.min() - margin, late.max() + margin)
     ax.set_ylabel("loss (nats per token)")
     token_axis(ax)
-    legend(ax)
+    beside(ax)
     return figure
 
 
@@ -86,5 +86,5 @@ def live_forecasts(forecasts: pd.DataFrame, final_loss: float, *, caption: str =
     ax.axhline(final_loss, color="0.3", linestyle="--", linewidth=1, label=f"final loss {final_loss:.3f}")
     ax.set_ylabel("forecast of the final loss (nats per token)")
     token_axis(ax)
-    legend(ax)
+    beside(ax)
     return figure

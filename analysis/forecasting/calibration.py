@@ -4,7 +4,8 @@ A posterior knows the noise and the misfit that it was told of, not how wrong a 
 posterior's: it is forecast + spread · q, where q are quantiles of (truth − forecast) / spread over archived curves of other
 families, taken at the same share seen, with the fall of the rate ahead or not, with the schedule known or not. The spread itself
 grows with the horizon and with how far the rate falls. Quantiles are of families, not of curves: each curve weighs
-`family_weights`.
+`family_weights`. Where the schedule is not known the forecast is moved to the archive's median: most runs end in a fall of the
+rate that no loss announces, so a law that goes on as before is too high.
 """
 
 from collections.abc import Sequence
@@ -49,7 +50,7 @@ class Calibration:
     """Quantiles of the scaled error for each situation."""
 
     table: pd.DataFrame
-    """known, ahead, bucket, curves, families, q05, q25, q75, q95."""
+    """known, ahead, bucket, curves, families, q05, q25, q50, q75, q95."""
 
     @classmethod
     def shipped(cls) -> "Calibration":
@@ -61,10 +62,18 @@ class Calibration:
         self.table.to_csv(path, index=False, float_format="%.6g")
 
     def quantiles(self, situation: Situation) -> np.ndarray:
-        """At `LEVELS`, in units of the spread."""
-        t = self.table
-        found = t[(t["known"] == situation.known) & (t["ahead"] == situation.ahead) & (t["bucket"] == situation.bucket)]
+        """At `LEVELS`, in units of the spread, about the law's forecast."""
+        found = self._cell(situation)
         return np.array(DEFAULT_Q) if found.empty else found[["q05", "q25", "q75", "q95"]].to_numpy(float)[0]
+
+    def shift(self, situation: Situation) -> float:
+        """Where the median lies in units of the spread; 0 where the schedule is known."""
+        found = self._cell(situation)
+        return 0.0 if situation.known or found.empty else float(found["q50"].iloc[0])
+
+    def _cell(self, situation: Situation) -> pd.DataFrame:
+        t = self.table
+        return t[(t["known"] == situation.known) & (t["ahead"] == situation.ahead) & (t["bucket"] == situation.bucket)]
 
 
 def calibrate(scaled: pd.DataFrame) -> Calibration:
@@ -77,14 +86,14 @@ def calibrate(scaled: pd.DataFrame) -> Calibration:
                 cell = same if len(cell) < FEWEST else cell
                 if len(cell) < FEWEST:
                     continue
-                q = _quantiles(cell["z"].to_numpy(float), list(cell["family"]))
+                q = _quantiles(cell["z"].to_numpy(float), list(cell["family"]), bool(known))
                 size = {"curves": len(cell), "families": cell["family"].nunique()}
                 rows.append({"known": known, "ahead": ahead, "bucket": bucket, **size, **q})
-    columns = ["known", "ahead", "bucket", "curves", "families", "q05", "q25", "q75", "q95"]
+    columns = ["known", "ahead", "bucket", "curves", "families", "q05", "q25", "q50", "q75", "q95"]
     return Calibration(pd.DataFrame(rows, columns=columns))
 
 
-def _quantiles(z_C: np.ndarray, families: Sequence[str]) -> dict[str, float]:
+def _quantiles(z_C: np.ndarray, families: Sequence[str], known: bool) -> dict[str, float]:
     """Weighted quantiles, each pushed out as split-conformal prediction does for one more family.
 
     What is exchangeable are families: a thousand curves of ten models are ten observations of how wrong the law is on another.
@@ -96,5 +105,7 @@ def _quantiles(z_C: np.ndarray, families: Sequence[str]) -> dict[str, float]:
     for level in LEVELS:
         pushed = 0.5 + (level - 0.5) * (1 + 1 / len(set(families)))
         found[f"q{round(100 * level):02d}"] = float(np.interp(np.clip(pushed, 0, 1), heights, z_C[order]))
-    # the median forecast must lie inside its own band
-    return {k: min(v, -0.05) if k in ("q05", "q25") else max(v, 0.05) for k, v in found.items()}
+    median = float(np.interp(0.5, heights, z_C[order]))
+    centre = 0.0 if known else median  # the forecast that is given must lie inside its own band
+    low = {k: min(found[k], centre - 0.05) for k in ("q05", "q25")}
+    return {**low, "q50": median, **{k: max(found[k], centre + 0.05) for k in ("q75", "q95")}}

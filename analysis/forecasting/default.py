@@ -94,6 +94,12 @@ def forecast(curves: pd.DataFrame, horizon: float | None = None, tables: Tables 
     Rows with NaN for a loss, up to the horizon, tell the schedule to come; without them or without ``lr`` the schedule
     counts as unknown. Forecasts are at these rows, or at the horizon alone. Raises ValueError for a curve with fewer than
     three losses after the warm-up, where the horizon is not ahead, and for a frame that can't be read (`evidence.checked`).
+
+    >>> step = np.arange(100, 2001, 100)
+    >>> seen = pd.DataFrame({"curve": "mine", "step": step, "loss": 2 + 10 * step**-0.4})
+    >>> row = forecast(seen, horizon=4000).table.iloc[0]
+    >>> bool(row["low"] < row["forecast"] < row["high"]), round(float(row["forecast"]), 1)
+    (True, 2.4)
     """
     outlooks = {}
     curves = checked(curves)
@@ -160,8 +166,9 @@ def outlook(
     laws = [{"law": "response", "weight": 1.0, "backtest": np.nan, "refused": ""}]
     if rivals:
         mean_M, spread_M, laws = _with_rivals(step_R, loss_K, lr_R, basis, tables.prior, mean_M, spread_M)
-    quantiles_4 = tables.calibration.quantiles(where)
-    return Outlook(step_R[ahead], mean_M, spread_M, quantiles_4, where, pd.DataFrame(laws))
+    shift = tables.calibration.shift(where)
+    quantiles_4 = tables.calibration.quantiles(where) - shift
+    return Outlook(step_R[ahead], mean_M + shift * spread_M, spread_M, quantiles_4, where, pd.DataFrame(laws))
 
 
 def _cleaned(loss_K: np.ndarray) -> np.ndarray:

@@ -50,13 +50,23 @@ def own_calibration(scored: pd.DataFrame) -> pd.DataFrame:
             continue
         sorted_z = np.sort(cell["z"].to_numpy(float))
         heights = np.arange(1, n + 1) / (n + 1)  # where a new one lies among them
-        values = np.interp(LEVELS, heights, sorted_z)
-        low, low50, high50, high = values
-        q = {"q05": min(low, -0.05), "q25": min(low50, -0.05), "q75": max(high50, 0.05), "q95": max(high, 0.05)}
+        low, low50, high50, high = np.interp(LEVELS, heights, sorted_z)
+        q = {
+            "q05": min(low, -0.05),
+            "q25": min(low50, -0.05),
+            "q50": 0.0,
+            "q75": max(high50, 0.05),
+            "q95": max(high, 0.05),
+        }
+        here = Situation(float(cell["seen"].iloc[0]), bool(known), bool(ahead))
+        shift = shipped().calibration.shift(here)  # z is about the forecast that was given, which stays
+        q = {name: value + shift for name, value in q.items()}
         rows.append(
             {"known": bool(known), "ahead": bool(ahead), "bucket": int(bucket), "curves": n, "families": 1, **q}
         )
-    return pd.DataFrame(rows, columns=["known", "ahead", "bucket", "curves", "families", "q05", "q25", "q75", "q95"])
+    return pd.DataFrame(
+        rows, columns=["known", "ahead", "bucket", "curves", "families", "q05", "q25", "q50", "q75", "q95"]
+    )
 
 
 def tables_of(run: Path) -> Tables:

@@ -81,24 +81,29 @@ def by_situation(scored: pd.DataFrame) -> pd.DataFrame:
 def honest_width(scored: pd.DataFrame, law: str) -> float:
     """Mean width at the end of a law's band once it holds 90 % on families that it wasn't scaled on (one fraction).
 
-    Every law gets what the default gets: its band is scaled about its forecast by the 90 % quantile of |error| / half-width over
-    the other families. Where it is refused the last value's band stands. NaN for a single family.
+    Every law gets what the default gets: half the width is its own band's, or the same everywhere, times the 90 % quantile of
+    |error| over it in the other families; the narrower counts. Where a law is refused the last value's band stands. NaN for a
+    single family.
     """
     own = scored[scored["law"] == law]
-    half = np.maximum(own["final_high"] - own["final_low"], 1e-9) / 2
-    z = (own["error"] / half).to_numpy()
-    families = own["family"].to_numpy()
-    if len(set(families)) < 2:
+    if own["family"].nunique() < 2:
         return float("nan")
+    band = np.maximum(own["final_high"] - own["final_low"], 1e-9).to_numpy() / 2
+    error, families = own["error"].to_numpy(), own["family"].to_numpy()
+    return min(_scaled_width(error, half, families) for half in (band, np.ones_like(band)))
+
+
+def _scaled_width(error: np.ndarray, half: np.ndarray, families: np.ndarray) -> float:
+    """Mean of 2 · half · factor, each family's factor taken from the others."""
     widths = []
-    for family in sorted(set(families)):
+    for family in np.unique(families):
         others = families != family
-        order = np.argsort(z[others])
+        z = (error / half)[others]
+        order = np.argsort(z)
         weight = family_weights(list(families[others]))[order]
-        level = min(1.0, 0.9 * (1 + 1 / len(set(families[others]))))
-        factor = float(np.interp(level, np.cumsum(weight) - weight / 2, z[others][order]))
-        widths += list(2 * factor * half[~others])
-    return float(np.mean(widths))
+        level = min(1.0, 0.9 * (1 + 1 / len(np.unique(families[others]))))
+        widths.append(2 * half[~others] * float(np.interp(level, np.cumsum(weight) - weight / 2, z[order])))
+    return float(np.concatenate(widths).mean())
 
 
 def _with_last_value(scored: pd.DataFrame) -> pd.DataFrame:

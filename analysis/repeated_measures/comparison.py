@@ -27,6 +27,11 @@ def compare_tests(
     """All tests of one interval effect side by side: test, statistic, p, advice.
 
     The statistic is F, the sum of squares of the mean curve, the larger t, or χ². Raises ValueError as `rm_anova` does.
+
+    >>> from trajlab.analysis import load_runs
+    >>> tests = compare_tests(load_runs("runs/demo").intervals, "loss", "interval", "seed", n_permutations=99)
+    >>> float(tests.set_index("test")["p"]["sign flips of whole curves"])
+    0.25
     """
     anova = rm_anova(frame, dv, within, subject, n_bootstrap=0)
     flips = sign_flip_test(frame, dv, within, subject, seed=seed)

@@ -6,15 +6,25 @@ from typing import Any
 
 import pandas as pd
 
+from trajlab.analysis.checkpoint_series import series_experiments, series_frame
 from trajlab.analysis.conditions import Condition
 from trajlab.analysis.figures.conditions import TOLD_APART, conditions_figure, difference_figure, sweep_figure
 from trajlab.analysis.figures.overview import turn_figure
+from trajlab.analysis.figures.series import perplexity_curves
 from trajlab.analysis.load import Runs
 from trajlab.analysis.report.comparison import BAND, SAID, Comparison, comparisons, setting, swept_number
 from trajlab.analysis.report.names import slug
 from trajlab.analysis.report.section import Block, Section
 from trajlab.analysis.report.shown import Shown, ShownFigure, ShownTable
-from trajlab.analysis.report.summary import Tile, common_curves, is_it_real, sentences, tiles
+from trajlab.analysis.report.summary import (
+    Tile,
+    averages_sentence,
+    common_curves,
+    is_it_real,
+    sentences,
+    series_sentences,
+    tiles,
+)
 
 
 @dataclass(frozen=True)
@@ -43,10 +53,20 @@ class Compared:
     """A sentence for each pair, where the first screen sums them up."""
     wide: ShownFigure
     narrow: ShownFigure
+    log: ShownFigure
     sweep: ShownFigure | None
     apart: ShownFigure | None
     losses: ShownTable
     pairs: ShownTable
+
+
+@dataclass(frozen=True)
+class SeriesAnswer:
+    """The first screen of a series of published checkpoints."""
+
+    title: str
+    sentences: list[str]
+    wide: ShownFigure
 
 
 @dataclass(frozen=True)
@@ -71,7 +91,23 @@ def answers(found: list[Condition], runs: Runs, shown: Shown) -> list[Answer | B
     return [b for b in built if b is not None]
 
 
-def in_words(made: Answer | Compared | Broken) -> Section:
+def series_answers(runs: Runs, shown: Shown) -> list[SeriesAnswer | Broken]:
+    """What each experiment that compares published models came to."""
+    found = _safe("Checkpoint series", lambda: series_experiments(runs) if not runs.intervals.empty else [])
+    if isinstance(found, Broken):
+        return [found]
+    return [_safe(e, lambda e=e: _series(runs.select(experiment=e), e, shown)) for e in found]  # type: ignore[misc]
+
+
+def _series(runs: Runs, experiment: str, shown: Shown) -> SeriesAnswer:
+    frame = series_frame(runs)
+    words = series_sentences(frame)
+    figure = perplexity_curves(frame, caption=runs.caption)
+    drawn = shown.figure(figure, f"series-{experiment}", "Perplexity against FLOPs and tokens, by size.", alt=words[0])
+    return SeriesAnswer(experiment, words, drawn)
+
+
+def in_words(made: Answer | Compared | SeriesAnswer | Broken) -> Section:
     """An answer as a section of texts, for Markdown; its figure is named, for the file beside it."""
     part = Section(made.title)
     if isinstance(made, Broken):
@@ -116,7 +152,11 @@ def _answer(condition: Condition, runs: Runs, shown: Shown) -> Answer | None:
         return None
     own = runs.select(experiment=str(condition.intervals["experiment"].iloc[0]))
     floor = own.entropy_floor(str(condition.intervals["split"].iloc[0]))
-    lines = sentences(curves, floor)
+    here = own.intervals[
+        own.intervals["run"].isin(condition.intervals["run"])
+        & (own.intervals["split"] == condition.intervals["split"].iloc[0])
+    ]
+    lines = [line for line in [*sentences(curves, floor), averages_sentence(here)] if line]
     options: dict[str, Any] = {"floor": floor, "caption": condition.caption}
     views: tuple[dict[str, Any], ...] = ({}, {"narrow": True}, {"log": True})
     words = "Each seed thin, the mean with its 95 % interval thick; circle: the lowest mean validation loss."
@@ -137,9 +177,10 @@ def _compared(c: Comparison, shown: Shown) -> Compared:
     alt = " ".join(c.sentences[:2])
     rest = "; of the others the means alone, grey" if len(drawn) > TOLD_APART else ""
     words = f"Validation loss: each seed thin, each condition's mean with its 95 % interval thick{rest}."
-    wide, narrow = (
-        shown.figure(conditions_figure(drawn, caption=caption, narrow=n), f"conditions-{c.experiment}", words, alt=alt)
-        for n in (False, True)
+    views: tuple[dict[str, bool], ...] = ({}, {"narrow": True}, {"log": True})
+    wide, narrow, log = (
+        shown.figure(conditions_figure(drawn, caption=caption, **view), f"conditions-{c.experiment}", words, alt=alt)
+        for view in views
     )
     return Compared(
         f"{c.experiment}: {len(c.conditions)} conditions",
@@ -147,6 +188,7 @@ def _compared(c: Comparison, shown: Shown) -> Compared:
         c.each if len(c.each) > SAID else [],
         wide,
         narrow,
+        log,
         _sweep(c, caption, shown),
         _apart(c, dict(zip((setting(k) for k in c.conditions), labels, strict=True)), caption, alt, shown),
         shown.table(

@@ -19,6 +19,10 @@ def write_report(runs: Runs, folder: Path | str, title: str, *, command: str = "
 
     The page holds its figures itself and loads nothing. What can't be computed of these runs stands in a box in its place;
     diverged runs, and unfinished ones beside finished ones, are named and left out of the sections. ``command`` is shown.
+
+    >>> from trajlab.analysis import load_runs
+    >>> write_report(load_runs("runs/demo").select(seed=0), "reports/demo", "Demo").name
+    'report.html'
     """
     folder = Path(folder)
     shown, runs = Shown(), scored_checkpoints(runs)

@@ -82,14 +82,17 @@ def _compared(experiment: str, own: list[Condition]) -> Comparison:
 
 
 def _losses(condition: Condition) -> dict[str, object]:
-    row: dict[str, object] = {"condition": setting(condition), "seeds": condition.seeds}
+    row: dict[str, object] = {"condition": setting(condition)}
     curves = common_curves(condition.intervals)
     places = {} if curves is None else {"best": curves.best, "final": -1}
-    for what in ("best", "final"):
+    for what in ("final", "best"):
         values_S = np.array([np.nan]) if curves is None else curves.loss_SK[:, places[what]]
         low, high = t_interval(float(values_S.mean()), _error(values_S), len(values_S))
         row |= {f"{what} loss (nats)": values_S.mean(), f"{what}: 95 % CI from": low, f"{what}: to": high}
-    return row | {"tokens at best": np.nan if curves is None else curves.tokens_K[curves.best]}
+    return row | {
+        "tokens at best": np.nan if curves is None else curves.tokens_K[curves.best],
+        "seeds": condition.seeds,
+    }
 
 
 def _error(values_S: np.ndarray) -> float:
@@ -125,8 +128,7 @@ def _pair(reference: Condition, other: Condition, family: int) -> _Pair:
             return _single(a, b, frame, bool(seeds))
         found = compare(frame, "reference", "other", column="which", level=1 - ALPHA / family)
     except ValueError as e:
-        row = {"condition": b, "verdict": ALONE}
-        return _Pair(row, pd.DataFrame(), f"{b} can't be held against {a}: {e}.")
+        return _Pair({"condition": b, "verdict": ALONE}, pd.DataFrame(), f"{b} can't be held against {a}: {e}.")
     band = found.band.rename(columns={"low": "band_low", "high": "band_high"})
     band = band.assign(condition=b, n=min(found.runs))[
         ["condition", "tokens", "n", "difference", "band_low", "band_high"]
@@ -134,7 +136,7 @@ def _pair(reference: Condition, other: Condition, family: int) -> _Pair:
     last, ahead = found.band.iloc[-1], _ahead_from(found.band)
     low, high = _end_interval(frame, found.paired)
     verdict = BETTER if ahead is not None else LIKELY if low > 0 else OPEN
-    row = {"condition": b, "verdict": verdict, "difference at the end (nats)": last["difference"]}
+    row: dict[str, object] = {"condition": b, "verdict": verdict, "difference at the end (nats)": last["difference"]}
     row |= {"95 % CI from": low, "to": high, "ahead from (tokens)": ahead, "p": min(1.0, found.p * family)}
     paired = f"{number(seeds)} seeds paired" if found.paired else f"{found.runs[0]} against {found.runs[1]} runs"
     return _Pair(row, band, _words(a, b, last, (low, high), ahead, paired))
@@ -146,7 +148,7 @@ def _single(a: str, b: str, frame: pd.DataFrame, same_seed: bool) -> _Pair:
     difference = (mean["other"] - mean["reference"]).rename("difference").reset_index()
     band = difference.assign(condition=b, n=1, band_low=np.nan, band_high=np.nan)
     last = difference.iloc[-1]
-    row = {"condition": b, "verdict": SINGLE, "difference at the end (nats)": last["difference"]}
+    row: dict[str, object] = {"condition": b, "verdict": SINGLE, "difference at the end (nats)": last["difference"]}
     why = "they share one seed" if same_seed else "one of them has a single run"
     words = f"{_ended(a, b, last)}; {why}, so nothing says how sure that is."
     return _Pair(row, band[["condition", "tokens", "n", "difference", "band_low", "band_high"]], words)

@@ -9,7 +9,18 @@ from markupsafe import Markup
 
 from trajlab.analysis.conditions import conditions
 from trajlab.analysis.load import Runs
-from trajlab.analysis.report.answers import Answer, Broken, Compared, answers, compared, in_words, main_split, named
+from trajlab.analysis.report.answers import (
+    Answer,
+    Broken,
+    Compared,
+    SeriesAnswer,
+    answers,
+    compared,
+    in_words,
+    main_split,
+    named,
+    series_answers,
+)
 from trajlab.analysis.report.caveats import status_strip
 from trajlab.analysis.report.names import slug
 from trajlab.analysis.report.section import Section
@@ -43,6 +54,8 @@ def render(
     raw = list(conditions(detailed))
     held = compared(main_split(list(conditions(settled))), shown)
     told = answers(main_split(raw), detailed, shown)
+    series = series_answers(settled, shown)
+    made: list[Answer | Compared | SeriesAnswer | Broken] = [*held, *told, *series]
     body = [_section(s, shown) for s in parts]
     environment = Environment(
         loader=PackageLoader("trajlab.analysis.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -61,16 +74,17 @@ def render(
         contents=[*contents, *((s["anchor"], s["title"]) for s in body)],
         caveats=mind,
         switch=[(slug(c.name), named(c)) for c in raw],
-        broken=[b.words for b in (*held, *told) if isinstance(b, Broken)],
+        broken=[b.words for b in (*held, *told, *series) if isinstance(b, Broken)],
         comparisons=[c for c in held if isinstance(c, Compared)],
         answers=[a for a in told if isinstance(a, Answer)],
+        series=[a for a in series if isinstance(a, SeriesAnswer)],
         sections=body,
     )
-    figures = [a.wide for a in told if isinstance(a, Answer)]
+    figures = [a.wide for a in (*told, *series) if isinstance(a, Answer | SeriesAnswer)]
     figures += [f for c in held if isinstance(c, Compared) for f in (c.wide, c.sweep, c.apart) if f is not None]
     page = re.sub(r"(?<=\d) %|(?<=\bp) (?=[<=>] )|(?<=\bp [<=>]) ", lambda m: m[0].replace(" ", "\u00a0"), page)
     figures += [b for s in body for g in s["groups"] for b in g.blocks if isinstance(b, ShownFigure)]
-    return page, figures, [in_words(a) for a in (*held, *told)]
+    return page, figures, [in_words(a) for a in made]
 
 
 def _section(section: Section, shown: Shown) -> dict[str, Any]:

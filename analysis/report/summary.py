@@ -15,6 +15,7 @@ from trajlab.analysis.figures.style import human_count
 from trajlab.analysis.repeated_measures import rm_anova, sign_flip_test
 from trajlab.analysis.report.tables import p_words
 from trajlab.analysis.statistics.intervals import t_interval
+from trajlab.analysis.turning_point import at_others_best, cross_fitted
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
@@ -45,11 +46,14 @@ class Curves:
 
         A seed doesn't choose the interval that it is measured from: its own luck there would make every rise too large.
         """
-        n = len(self.loss_SK)
-        if n == 1:
+        if len(self.loss_SK) == 1:
             return np.array([self.loss_SK[0, -1] - self.loss_SK[0].min()])
-        others_SK = self.loss_SK.sum(0) - self.loss_SK
-        return self.loss_SK[:, -1] - self.loss_SK[np.arange(n), others_SK.argmin(1)]
+        return self.loss_SK[:, -1] - at_others_best(self.loss_SK, self.loss_SK)
+
+    @property
+    def rise_interval(self) -> tuple[float, float]:
+        """95 % interval of the mean of ``rise_S``; two seeds or more."""
+        return cross_fitted(self.loss_SK[:, -1:] - self.loss_SK, self.loss_SK)[1:]
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ def _agreement(c: Curves) -> str:
     if n == 1:
         return "There is one seed, so nothing can be said of other seeds."
     up = int((rise_S > 0).sum())
-    low, high = _interval(rise_S)
+    low, high = c.rise_interval
     rise = f"mean rise {_signed(float(rise_S.mean()))} nats (95 % CI {_signed(low)} to {_signed(high)})"
     others = "the other seed" if n == 2 else "the other seeds"
     if up == 0 and c.best == c.loss_SK.shape[1] - 1:
@@ -118,9 +122,9 @@ def _beside(c: Curves, floor: float | None) -> str:
     end = c.loss_SK[:, -1]
     words = []
     if np.isfinite(c.train_loss):
-        words.append(
-            f"training loss ended at {c.train_loss:.2f}, {abs(end.mean() - c.train_loss):.2f} nats {'below' if c.train_loss < end.mean() else 'above'} validation"
-        )
+        apart = abs(end.mean() - c.train_loss)
+        way = f"{apart:.2f} nats {'below' if c.train_loss < end.mean() else 'above'} validation"
+        words.append(f"training loss ended at {c.train_loss:.2f}, {way if apart >= 0.005 else 'like validation'}")
     if floor is not None:
         words.append(f"the lowest loss is {c.loss_SK.mean(0).min() - floor:.2f} nats above the entropy floor")
     if not words:
@@ -133,16 +137,65 @@ def _beside(c: Curves, floor: float | None) -> str:
     return text[0].upper() + text[1:] + "."
 
 
+def averages_sentence(rows: pd.DataFrame) -> str:
+    """How the best average ended beside the raw weights, paired over runs; empty where there is none.
+
+    ``rows``: one condition and split of table `intervals`, all variants.
+    """
+    last = rows[rows["interval"] == rows["interval"].max()]
+    loss = last.pivot_table(index="run", columns="variant", values="loss")
+    if "raw" not in loss or len(loss.columns) < 2:
+        return ""
+    mean = loss.drop(columns="raw").mean()
+    best, count = str(mean.idxmin()), len(mean)
+    below_S = (loss["raw"] - loss[best]).dropna().to_numpy(float)
+    who = f"Of {number(count)} weight averages {best} ended lowest" if count > 1 else f"The weight average {best} ended"
+    sure = ""
+    if len(below_S) > 1:
+        low, high = _interval(below_S)
+        sure = f" (95 % CI {low:.3f} to {high:.3f}{', the best of several' if count > 1 else ''})".replace("-", "−")
+    way = "below" if below_S.mean() >= 0 else "above"
+    if way == "above" and sure:
+        sure = ""
+    return f"{who}, {mean.min():.2f}: {abs(below_S.mean()):.3f} nats {way} the raw weights{sure}."
+
+
+def series_sentences(frame: pd.DataFrame) -> list[str]:
+    """What a series of checkpoints came to: ``frame`` has model, tokens and ppl."""
+    ordered = frame.sort_values("tokens", kind="stable").groupby("model", sort=False)
+    last, lowest = ordered["ppl"].last(), ordered["ppl"].min()
+    best, n = str(last.idxmin()), len(last)
+    tokens = human_count(float(ordered["tokens"].last()[best]))
+    who = (
+        f"Of {number(n)} models {best} ended with the lowest perplexity"
+        if n > 1
+        else f"{best} ended with a perplexity of"
+    )
+    words = [f"{who}{',' if n > 1 else ''} {last.min():,.1f}, at {tokens} tokens."]
+    rose = last.index[last > lowest * (1 + 1e-9)]
+    if len(rose):
+        worst = (last / lowest).idxmax()
+        words.append(
+            f"In {number(len(rose))} of {number(n)} the last checkpoint is not the best: that of {worst} is "
+            f"{100 * (last[worst] / lowest[worst] - 1):.0f} % above its lowest."
+        )
+    elif ordered.size().min() > 1:
+        words.append(
+            "The last checkpoint is the best of every model." if n > 1 else "It is the best of all checkpoints."
+        )
+    return words
+
+
 def tiles(c: Curves) -> list[Tile]:
     """Best loss, tokens there, rise to the end, spread of seeds, budget after the best."""
     best_S, n = c.loss_SK[:, c.best], len(c.loss_SK)
     one, turned = "one seed: no interval", c.best < len(c.tokens_K) - 1
     rise = Tile("Rise to the end", "none", "lowest at the end")
     if turned:
-        rise = Tile(rise.name, f"{_signed(float(c.rise_S.mean()))} nats", _ci(c.rise_S, "+") if n > 1 else one)
+        rise = Tile(rise.name, f"{_signed(float(c.rise_S.mean()))} nats", _ci(*c.rise_interval, "+") if n > 1 else one)
     spread = f"{c.loss_SK[:, -1].std(ddof=1):.3f} nats" if n > 1 else "–"
     return [
-        Tile("Best loss", f"{best_S.mean():.3f} nats", _ci(best_S) if n > 1 else one),
+        Tile("Best loss", f"{best_S.mean():.3f} nats", _ci(*cross_fitted(c.loss_SK, c.loss_SK)[1:]) if n > 1 else one),
         Tile("Tokens at best", human_count(c.tokens_K[c.best]), f"interval {c.best} of {len(c.tokens_K) - 1}"),
         rise,
         Tile("Spread of seeds", spread, "sd at the end" if n > 1 else one),
@@ -177,8 +230,7 @@ def _interval(values_S: NDArray[np.float64]) -> tuple[float, float]:
     return t_interval(float(values_S.mean()), float(values_S.std(ddof=1) / np.sqrt(len(values_S))), len(values_S))
 
 
-def _ci(values_S: NDArray[np.float64], sign: str = "") -> str:
-    low, high = _interval(values_S)
+def _ci(low: float, high: float, sign: str = "") -> str:
     return f"95 % CI {low:{sign}.3f} to {high:{sign}.3f}".replace("-", "−")
 
 

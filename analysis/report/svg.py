@@ -52,7 +52,8 @@ def told_values(figure: Figure) -> list[dict[str, object]]:
     the points' x and ``values`` those of their y, ``of`` the x axis' label. Empty where there are too many points.
     """
     width, height = figure.get_size_inches() * POINTS
-    found, total = [], 0
+    found: list[dict[str, object]] = []
+    total = 0
     for axes in figure.axes:
         place = axes.get_position()
         box = (place.x0 * width, (1 - place.y1) * height, place.x1 * width, (1 - place.y0) * height)

@@ -151,11 +151,13 @@ def p_words(p: float) -> str:
 def _column(name: Hashable, values: pd.Series) -> Column:
     listed = [None if _missing(v) or v == "–" else v for v in values.tolist()]
     present = [v for v in listed if v is not None]
-    numeric = bool(present) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in present)
+    numeric = bool(present or values.dtype.kind in "fi") and all(
+        isinstance(v, int | float) and not isinstance(v, bool) for v in present
+    )
     if not numeric:
         cells = ["–" if v is None else _text(v) for v in listed]
         return Column(header(name), cells, False, cells)
-    show = _number_format(str(name), present)
+    show = _number_format(str(name), present) if present else str
     cells = ["–" if v is None else show(float(v)).replace("-", "−") for v in listed]
     return Column(header(name), cells, True, ["" if v is None else repr(float(v)) for v in listed])
 

@@ -52,5 +52,5 @@ def _kappa(share: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     first, second = first_only + both_right, second_only + both_right
     expected = first * second + (1 - first) * (1 - second)
     with np.errstate(divide="ignore", invalid="ignore"):
-        kappa = np.where(expected < 1, (observed - expected) / (1 - expected), np.nan)
+        kappa = np.where(expected < 1, (observed - expected) / (1 - expected), np.nan).round(12)  # 0, not −9e−17
     return observed, expected, kappa

@@ -35,7 +35,7 @@ def rise_and_fall(nll_MC: NDArray[np.floating], selected_M: NDArray[np.bool_], s
     return pd.DataFrame({"rise": own, "fall": fall_M[selected_M], "rise_beyond": own - rise_M[match]})
 
 
-def agreement(a_M: NDArray[np.float64], b_M: NDArray[np.float64]) -> NDArray[np.float64]:
+def agreement(a_M: NDArray[np.floating], b_M: NDArray[np.floating]) -> NDArray[np.float64]:
     """How much nearer two models are on the same token than on permuted tokens; a value per token whose mean that is.
 
     The mean is E|a_m − b_m'| − mean |a_m − b_m| over all permutations, 0 where the tokens are independent. Values are its
@@ -48,7 +48,7 @@ def agreement(a_M: NDArray[np.float64], b_M: NDArray[np.float64]) -> NDArray[np.
     return np.asarray(of_a_M + of_b_M - of_a_M.mean() - apart_M)
 
 
-def _mean_distance(x_M: NDArray[np.float64], others_M: NDArray[np.float64]) -> NDArray[np.float64]:
+def _mean_distance(x_M: NDArray[np.floating], others_M: NDArray[np.floating]) -> NDArray[np.float64]:
     """Mean over all others of |x − other|, by sorting."""
     ordered = np.sort(others_M)
     sums = np.r_[0.0, np.cumsum(ordered)]

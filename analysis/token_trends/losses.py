@@ -46,8 +46,8 @@ def streamed_nll_matrix(batches: Iterable[pa.RecordBatch]) -> tuple[NDArray[np.f
             rows = interval_N == interval
             columns.setdefault(int(interval), _Column()).add(probe_N[rows], nll_N[rows])
             first = int(rows.argmax())
-            named = [c for c in ("interval", "tokens", "step") if c in batch.schema.names]
-            marks.setdefault(int(interval), {c: batch.column(c)[first].as_py() for c in named})
+            places = [c for c in ("interval", "tokens", "step") if c in batch.schema.names]
+            marks.setdefault(int(interval), {c: batch.column(c)[first].as_py() for c in places})
     kept = {i: columns[i] for i in sorted(columns) if columns[i].finite}
     if bad := [marks[i] for i in sorted(columns) if i not in kept]:
         named = ", ".join(f"step {m['step']}" if "step" in m else f"interval {m['interval']}" for m in bad)

@@ -21,7 +21,7 @@ INKS = {"light": ("#1f2328", "#0072b2", "#d55e00"), "dark": ("#e6edf3", "#56b4e9
 def turn(runs: analysis.Runs, text: str, valid: str, train: str) -> Figure:
     """Loss over tokens: each seed thin, the mean thick, the lowest mean marked."""
     raw = runs.select(variant="raw", split="valid").intervals
-    figure, (ax,) = new_figure("", height=2.9)
+    figure, (ax,) = new_figure("", height=3.2)
     for column, colour, name, dashes in (
         ("loss", valid, "validation", "-"),
         ("train_loss", train, "training", (0, (5, 1.5))),
@@ -39,7 +39,8 @@ def turn(runs: analysis.Runs, text: str, valid: str, train: str) -> Figure:
         )
         if column == "loss":
             _mark_lowest(ax, mean, text)
-            ax.set_ylim(top=1.7 * mean.min())  # the first steep fall would take most of the height
+    lowest = raw.loc[raw["tokens"] > 0, ["loss", "train_loss"]].min()
+    ax.set_ylim(0.8 * lowest.min(), 1.7 * lowest["loss"])  # the first steep fall would take most of the height
     ax.set_ylabel("loss (nats per token)")
     token_axis(ax)
     ax.set_xlim(0, raw["tokens"].max())

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trajlab.analysis.compare import compare, mean_band
+from trajlab.analysis.compare import compare, compare_on_other_text, mean_band
 from trajlab.analysis.statistics.max_t import paired_max_t, unpaired_max_t
 
 
@@ -115,3 +115,45 @@ def test_halves_of_identical_real_runs_are_called_equal(shared_data: Path) -> No
             called.append(unpaired_max_t(y_SK[order[:5]], y_SK[order[5:10]]).p <= 0.05)
     assert len(called) >= 50
     assert np.mean(called) <= 0.12
+
+
+def with_windows(gap_W: np.ndarray, name: str, rng: np.random.Generator, seeds: int = 6) -> pd.DataFrame:
+    """Three intervals of runs on 40 windows, ``gap_W`` added to each window's loss."""
+    rows = []
+    for s in range(seeds):
+        for t in range(3):
+            windows = 3 + 0.02 * rng.standard_normal(40) + gap_W
+            row = {"run": f"seed={s},lr={name}", "seed": s, "variant": "raw", "split": "valid", "interval": t}
+            row |= {"tokens": 100 * t, "loss": windows.mean(), "token_count": 400, "window_nll": list(10 * windows)}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def test_a_difference_on_a_few_windows_holds_for_these_windows_alone() -> None:
+    """B is worse on 3 windows of 40: every seed says so, and other text might not."""
+    rng = np.random.default_rng(3)
+    few = np.where(np.arange(40) < 3, 1.0, 0.0)
+    frame = pd.concat([with_windows(0 * few, "1", rng), with_windows(few, "2", rng)])
+    on_other_seeds = compare(frame, "lr=1", "lr=2")
+    on_other_text = compare_on_other_text(frame, "lr=1", "lr=2")
+    assert on_other_seeds.p <= 0.05
+    assert not on_other_text["differs"].any()
+    assert (on_other_text["se_text"] > 5 * on_other_text["se_seeds"]).all()
+    everywhere = pd.concat([with_windows(0 * few, "1", rng), with_windows(0 * few + 0.1, "2", rng)])
+    found = compare_on_other_text(everywhere, "lr=1", "lr=2")
+    assert found["differs"].all()
+    assert found["difference"].to_numpy() == pytest.approx(0.1, abs=0.01)
+    assert set(found["holds"]) == {"seeds and text"}
+
+
+def test_other_seeds_or_windows_are_not_paired_over_text() -> None:
+    rng, none = np.random.default_rng(4), np.zeros(40)
+    a, b = with_windows(none, "1", rng), with_windows(none, "2", rng)
+    with pytest.raises(ValueError, match="other values of seed"):
+        compare_on_other_text(pd.concat([a, b.assign(seed=b["seed"] + 1)]), "lr=1", "lr=2")
+    with pytest.raises(ValueError, match="different windows"):
+        compare_on_other_text(
+            pd.concat([a, b.assign(window_nll=b["window_nll"].map(lambda w: w[:20]))]), "lr=1", "lr=2"
+        )
+    with pytest.raises(KeyError, match="window_nll"):
+        compare_on_other_text(pd.concat([a, b]).drop(columns="window_nll"), "lr=1", "lr=2")

@@ -14,7 +14,13 @@ from trajlab.analysis.load import Runs, load_runs
 
 
 def write_run(
-    root: Path, experiment: str, run: str, fingerprint: str = "f", status: str = "finished", floor: float | None = 1.5
+    root: Path,
+    experiment: str,
+    run: str,
+    fingerprint: str = "f",
+    status: str = "finished",
+    floor: float | None = 1.5,
+    loss: float = 0.0,
 ) -> None:
     folder = root / experiment / run
     data = {"source": "embedded:x", "fingerprint": fingerprint, "entropy_floor": {"valid": floor}}
@@ -24,7 +30,7 @@ def write_run(
     )
     for interval in (0, 1):
         who = {"experiment": [experiment], "run": [run], "interval": [interval], "variant": ["raw"], "split": ["valid"]}
-        table = pa.table({**who, "loss": [float(interval)]})
+        table = pa.table({**who, "loss": [loss or float(interval)]})
         pq.write_table(table, folder / "metrics" / "intervals" / f"part-{interval:05d}.parquet")
 
 

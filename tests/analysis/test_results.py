@@ -54,6 +54,13 @@ def test_published_again_the_former_tables_are_replaced(stored: Path, study: Pat
     assert sorted(p.name for p in study.iterdir()) == ["runs", "study.toml"]
 
 
+def test_a_rounded_column_is_told_of(stored: Path, study: Path) -> None:
+    write_run(stored, "a", "seed=2", loss=1.23456)
+    publish(stored, study, decimals={"intervals.loss": 2})
+    assert 1.23 in load_runs(study / RUNS).intervals["loss"].tolist()
+    assert "Rounded: intervals.loss to 2 decimals." in page(study, load_runs(study / RUNS))
+
+
 def test_runs_that_publish_did_not_write_are_never_replaced(stored: Path, study: Path) -> None:
     write_run(study / RUNS, "mine", "seed=0")
     with pytest.raises(ValueError, match="was not made by publish"):

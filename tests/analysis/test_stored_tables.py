@@ -78,7 +78,13 @@ def test_opening_a_folder_reads_no_table_and_a_table_reads_no_other(stored: Path
 def test_what_is_selected_is_the_same_before_and_after_reading(stored: Path) -> None:
     read = load_runs(stored)
     frames = Runs(dict(read.tables), read.manifests)
-    for values in ({"run": "seed=1"}, {"variant": "lawa5"}, {"seed": 2, "variant": "raw"}, {"probe": 3}, {"interval": 1}):
+    for values in (
+        {"run": "seed=1"},
+        {"variant": "lawa5"},
+        {"seed": 2, "variant": "raw"},
+        {"probe": 3},
+        {"interval": 1},
+    ):
         for runs in (load_runs(stored), read):
             for table in ("intervals", "tokens"):
                 expected = frames.select(**values).table(table)
@@ -134,7 +140,9 @@ def test_the_streamed_matrix_is_that_of_the_frame(stored: Path, monkeypatch: pyt
 def test_holes_and_losses_that_are_not_finite_are_those_of_the_frame(stored: Path) -> None:
     rows = load_runs(stored).select(run="seed=0", variant="raw").tokens
     with pytest.raises(ValueError, match="probe 3 at interval 1 has 0 rows, expected one"):
-        streamed_nll_matrix(pa.Table.from_pandas(rows.drop(rows.query("probe == 3 and interval == 1").index)).to_batches())
+        streamed_nll_matrix(
+            pa.Table.from_pandas(rows.drop(rows.query("probe == 3 and interval == 1").index)).to_batches()
+        )
     with pytest.raises(ValueError, match="probe 6 at interval 0 has 2 rows, expected one"):
         streamed_nll_matrix(pa.Table.from_pandas(rows.iloc[[*range(len(rows)), 0]]).to_batches())
     broken = rows.assign(nll=rows["nll"].where(rows["interval"] != 2, np.float32(np.nan)))

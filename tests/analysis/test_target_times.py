@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from trajlab.analysis.load import Runs
+from trajlab.analysis.report.sections.target_times import section
 from trajlab.analysis.target_times import log_rank, median_with_interval, time_to_target
 
 # weeks of remission of 42 patients with leukaemia (Freireich et al. 1963; Cox 1972; Kalbfleisch & Prentice 2002, table 1.1)
@@ -87,3 +89,16 @@ def test_what_can_not_be_judged_is_named() -> None:
         time_to_target(pd.concat([frame, frame.assign(variant="lawa5")]), 3.0)
     with pytest.raises(ValueError, match="isn't finite"):
         time_to_target(frame.assign(loss=np.nan), 3.0)
+
+
+def test_the_report_compares_conditions_at_a_loss_that_half_of_each_reach() -> None:
+    frame = runs({"1": 0.1, "2": 0.2}, seeds=3)
+    frame = frame.assign(interval=frame.groupby("run").cumcount(), ppl=np.exp(frame["loss"]))
+    names = frame["run"].unique()
+    manifests = [{"experiment": "e", "run": run, "seed": i % 3, "status": "finished"} for i, run in enumerate(names)]
+    part = section(Runs({"intervals": frame}, manifests))
+    assert part is not None
+    (block,) = part.blocks
+    assert block.frame is not None
+    assert (block.frame["reached"] >= 2).all()
+    assert section(Runs({"intervals": frame[frame["run"].str.endswith("lr=1")]}, manifests[:3])) is None

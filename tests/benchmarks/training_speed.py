@@ -1,14 +1,17 @@
 """Training speed of the full-size model: ``python -m tests.benchmarks.training_speed``.
 
-In one process, in turns, so that a machine that slows down slows all of them: the fp32 matrix-multiply rate, trajlab's
+In one process, in many short turns, so that a machine that slows down slows all of them and a ratio is worth its second
+digit: the fp32 matrix-multiply rate, trajlab's
 own training step under Lightning's loop, and a compiled ``transformers`` Llama of the same shape in a plain loop.
 FLOPs a token: 6·parameters + 12·layers·width·context.
 """
 
 import argparse
+import os
 import resource
 import time
 from collections.abc import Callable, Iterator
+from statistics import median
 
 import lightning as L
 import torch
@@ -77,19 +80,19 @@ class _Batches:
             yield torch.randint(0, 4096, (WINDOWS, CONTEXT + 1))
 
 
-def transformers_stepper() -> Callable[[], None]:
-    """A compiled `LlamaForCausalLM` of the same shape and its AdamW."""
+def transformers_stepper(compiled: bool) -> Callable[[], None]:
+    """`LlamaForCausalLM` of the same shape, compiled or not, and its AdamW."""
     config = LlamaConfig(
         vocab_size=4096, hidden_size=256, num_hidden_layers=4, num_attention_heads=8, intermediate_size=704,
         max_position_embeddings=CONTEXT, tie_word_embeddings=True, use_cache=False,
     )  # fmt: skip
     model = LlamaForCausalLM(config)
     optimizer = torch.optim.AdamW(decay_groups(model), lr=1e-3, fused=True)
-    compiled = torch.compile(model)
+    run = torch.compile(model) if compiled else model
 
     def step() -> None:
         tokens = torch.randint(0, 4096, (WINDOWS, CONTEXT))
-        compiled(input_ids=tokens, labels=tokens).loss.backward()
+        run(input_ids=tokens, labels=tokens).loss.backward()
         clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -97,30 +100,45 @@ def transformers_stepper() -> Callable[[], None]:
     return step
 
 
+def _summary(shares: dict[str, list[float]]) -> None:
+    """Medians over the rounds, and the lowest and highest of a round's ratios."""
+    print(f"\n{'over the rounds':<42} {'median':>6} {'lowest':>7} {'highest':>8}")
+    ratios = {f"{name} / matrix multiply": values for name, values in shares.items()}
+    for other in ("transformers", "transformers, compiled"):
+        pairs = zip(shares["trajlab, compiled"], shares[other], strict=True)
+        ratios[f"trajlab, compiled / {other}"] = [a / b for a, b in pairs]
+    for name, values in ratios.items():
+        print(f"{name:<42} {median(values):>6.2f} {min(values):>7.2f} {max(values):>8.2f}")
+
+
 def main() -> None:
     """Measure in turns and print a table."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=15, help="of each measurement")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--micro", type=int, default=4, help="windows in a micro-batch")
     options = parser.parse_args()
     model = LlamaModel()
     flops = 6 * parameter_count(model.config) + 12 * model.config.layers * model.config.width * CONTEXT
-    print(f"{torch.get_num_threads()} threads, {flops / 1e6:.2f} MFLOP a token")
+    print(f"{torch.get_num_threads()} threads, {flops / 1e6:.2f} MFLOP a token, load {os.getloadavg()[0]:.1f}")
     print(f"{'round':>5} {'what':<24} {'tokens/s':>9} {'GFLOP/s':>8} {'of matmul':>9}")
-    hf = transformers_stepper()
+    hf, eager = transformers_stepper(compiled=True), transformers_stepper(compiled=False)
+    shares: dict[str, list[float]] = {}
     for number in range(options.rounds):
         peak = matmul_rate(min(options.seconds, 3))
         print(f"{number:>5} {'matrix multiply':<24} {peak * 1e9 / flops:>9,.0f} {peak:>8.0f} {1:>9.2f}", flush=True)
         measured = {
             "trajlab": lambda: trajlab_speed(options.seconds, False, options.micro) * TOKENS,
             "trajlab, compiled": lambda: trajlab_speed(options.seconds, True, options.micro) * TOKENS,
+            "transformers": lambda: rate(eager, options.seconds) * TOKENS,
             "transformers, compiled": lambda: rate(hf, options.seconds) * TOKENS,
         }
         for name, measure in measured.items():
             speed = measure()
             share = speed * flops / 1e9 / peak
+            shares.setdefault(name, []).append(share)
             print(f"{number:>5} {name:<24} {speed:>9,.0f} {speed * flops / 1e9:>8.0f} {share:>9.2f}", flush=True)
+    _summary(shares)
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB, all three in one process")
 
 

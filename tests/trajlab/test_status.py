@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import ROOT
 from trajlab.status import main, overview, reading
 from trajlab.status.reading import Facts, facts
-from trajlab.status.sweep import run_names, seconds_left, sweep_line
+from trajlab.status.sweep import lines_of_the_sweep, run_names, seconds_left, sweep_line
 from trajlab.store import layout
 from trajlab.store.run_store import RunStore
 
@@ -33,7 +33,7 @@ def _stored(root: Path, run: str, status: str, intervals: int, age: float = 0.0,
     """A run of 1,000 tokens, measured every 100 of them and 50 seconds, the last time ``age`` seconds ago."""
     folder = root / "study" / run
     folder.mkdir(parents=True)
-    config = {"intervals": {"budget_tokens": 1000}, "callbacks": {"live_forecast": {"law": "power"}}}
+    config = {"intervals": {"budget_tokens": 1000}}
     known = {"experiment": "study", "run": run, "status": status, "config": config, **manifest}
     (folder / layout.MANIFEST).write_text(json.dumps(known))
     for i in range(intervals):
@@ -54,7 +54,7 @@ def _part(folder: Path, table: str, interval: int, rows: list[dict[str, Any]], w
 
 def test_place_speed_time_left_and_forecast_of_a_run_that_trains(tmp_path: Path) -> None:
     folder = _stored(tmp_path, "seed=0", "running", intervals=5, age=20)
-    law = {"law": "power", "forecast": 4.2, "low": 4.1, "high": 4.4}
+    law = {"law": "default", "forecast": 4.2, "low": 4.1, "high": 4.4}
     _part(
         folder,
         "forecasts",
@@ -117,15 +117,29 @@ def test_no_line_is_wider_than_the_terminal(width: int, tmp_path: Path) -> None:
 def test_a_sweep_counts_what_is_still_to_come(tmp_path: Path) -> None:
     _stored(tmp_path, "seed=0", "finished", intervals=11)
     _stored(tmp_path, "seed=1", "running", intervals=5, age=0, host="another")
-    sweep = tmp_path / ".sweeps" / "2026-01-01_00-00-00"
-    sweep.mkdir(parents=True)
-    (sweep / "multirun.yaml").write_text(
-        "hydra: {overrides: {task: ['experiment=study', 'seed=0,1,2,3', 'x=[1,2]']}}\n"
-    )
+    for began, seeds in {"2026-01-02_00-00-00": "0,1,2,3", "2026-01-01_00-00-00": "0,77,78"}.items():
+        sweep = tmp_path / ".sweeps" / began
+        sweep.mkdir(parents=True)
+        (sweep / "multirun.yaml").write_text(
+            f"hydra: {{overrides: {{task: ['experiment=study', 'seed={seeds}', 'x=[1,2]']}}}}\n"
+        )
     for folder in (tmp_path, tmp_path / "study"):
         line = overview(folder, 120).splitlines()[-1]
         # the running one needs 300 s more, the two others 500 s each, one after the other
         assert line == "study: 1 of 4 done, 1 running, 2 to come; 21 min 40 s left for all"
+    asked = ["-m", "name=study", f"runs_dir={tmp_path}", "seed=0,1,5"]
+    assert lines_of_the_sweep(asked) == ["study: 1 of 3 done, 1 running, 1 to come; 13 min 20 s left for all"]
+    assert lines_of_the_sweep(["-m", "name=other", f"runs_dir={tmp_path}", "seed=0,1"]) == []
+
+
+def test_parts_that_were_joined_and_parts_that_were_added_later(tmp_path: Path) -> None:
+    folder = _stored(tmp_path, "seed=0", "finished", intervals=1)
+    rows = [
+        {"tokens": t, "split": "valid", "variant": "raw", "loss": 5.0 - t, "tokens_per_second": 9.0} for t in (0, 3)
+    ]
+    _part(folder, "intervals", 0, rows, NOW)
+    pq.write_table(pa.table({"tokens": [9], "variant": ["swa"]}), layout.part_path(folder, "intervals", 0, "swa"))
+    assert (facts(folder).tokens, facts(folder).loss) == (3, 2.0)
 
 
 def test_names_of_a_sweeps_runs() -> None:

@@ -6,22 +6,13 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_module
+from hydra.conf import ConfigSourceInfo
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
 
 from tests.conftest import trajlab
-from trajlab.config import launch
 from trajlab.help import choices_by_group, page
 from trajlab.tasks import train
 from trajlab.training.team import Team, job_arguments
-
-
-def work(config: DictConfig) -> None:
-    """A task that leaves a file with its job's share of the cores, and fails for one seed."""
-    if config.seed == 1:
-        raise ValueError(f"seed {config.seed} is no good")
-    Path(config.runs_dir).mkdir(parents=True, exist_ok=True)
-    (Path(config.runs_dir) / f"{config.seed}").write_text(str(launch.jobs_side_by_side(8)))
 
 
 @pytest.mark.parametrize(("launcher", "sharers"), [("joblib", "2"), ("submitit_local", "8"), ("basic", "1")])
@@ -30,7 +21,7 @@ def test_a_job_that_fails_leaves_the_others_and_the_exit_status_says_so(
 ) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     done = trajlab(
-        "name=x", f"runs_dir={tmp_path / 'runs'}", "task._target_=tests.trajlab.test_sweeps.work", "seed=0..1", "-m",
+        "name=x", f"runs_dir={tmp_path / 'runs'}", "task._target_=tests.trajlab.light_task.work", "seed=0..1", "-m",
         f"hydra/launcher={launcher}", *(["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []), check=False,
     )  # fmt: skip
     assert done.returncode == 1
@@ -48,8 +39,8 @@ def in_a_job(monkeypatch: pytest.MonkeyPatch) -> Any:
         with initialize_config_module("trajlab.conf", version_base="1.3"):
             config = compose("config", list(overrides), return_hydra_config=True)
         config.hydra.runtime.config_sources = [
-            {"path": "/own", "schema": "file", "provider": "command-line"},
-            {"path": "trajlab.conf", "schema": "pkg", "provider": "main"},
+            ConfigSourceInfo(path="/own", schema="file", provider="command-line"),
+            ConfigSourceInfo(path="trajlab.conf", schema="pkg", provider="main"),
         ]
         monkeypatch.setattr(HydraConfig.instance(), "cfg", config)
 

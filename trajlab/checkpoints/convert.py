@@ -12,6 +12,7 @@ from typing import Any
 from tokenizers import Tokenizer
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils.logging import disable_progress_bar
 
 from trajlab.checkpoints.snapshots import description, load_snapshot, load_tied
 from trajlab.checkpoints.weights import read_weights, write_weights
@@ -129,6 +130,7 @@ def export_hf(model: LlamaModel, folder: Path | str, special_token: int = 0) -> 
         bos_token_id=special_token,
         eos_token_id=special_token,
     )
+    disable_progress_bar()
     with CONSTRUCTION:
         hf = LlamaForCausalLM(hf_config)
     state = {_hf_name(k): v for k, v in model.state_dict().items()}

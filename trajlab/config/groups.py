@@ -154,6 +154,7 @@ class TrainerConfig:
     accelerator: str = one_of(ACCELERATORS)
     devices: int = at_least(1)
     strategy: str = one_of(STRATEGIES)
+    """How several devices train one run: auto and ddp are the same, gradients averaged over processes."""
     precision: str = one_of(PRECISIONS)
     threads: int | None = at_least(1)
     """CPU threads; None: as many as the run had, or as cores are free now (`trajlab.cores.free_cores`). Another number

@@ -1,9 +1,15 @@
 """How Hydra launched the present job: by itself, or beside other jobs of a sweep on the same cores."""
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 
 SHARING = ("joblib_launcher", "submitit_launcher.LocalLauncher")
 """Launchers (parts of their classes' paths) whose jobs run at once on this machine; on a cluster each has cores of its own."""
+
+
+def in_sweep() -> bool:
+    """Whether the present job is one of several that a line with ``-m`` asked for."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def jobs_side_by_side(cores: int) -> int:

@@ -22,6 +22,7 @@ from trajlab.config.groups import DataConfig
 from trajlab.config.schema import LAYOUTS
 from trajlab.data import sampling
 from trajlab.data.corpora import Corpus
+from trajlab.data.tokenizer import bytes_behind
 from trajlab.errors import UserError
 
 
@@ -63,28 +64,11 @@ def tokenize(tokenizer: Any, document: str, *, begin: bool = True) -> TokenizedT
     """A document under a transformers tokenizer, after its begin-of-text token if it has one and ``begin``."""
     encoded = tokenizer(document, add_special_tokens=False, return_offsets_mapping=tokenizer.is_fast, verbose=False)
     ids = np.asarray(encoded["input_ids"], dtype=np.int64)
-    sizes = _bytes_of(document, encoded["offset_mapping"] if tokenizer.is_fast else None, len(ids))
+    sizes = bytes_behind(document, encoded["offset_mapping"] if tokenizer.is_fast else None, len(ids))
     first = tokenizer.bos_token_id if begin else None
     if first is not None:
         ids, sizes = np.concatenate([[first], ids]), np.concatenate([[0], sizes])
     return TokenizedText(ids.astype(np.int64), sizes.astype(np.int64))
-
-
-def _bytes_of(document: str, offsets: Sequence[tuple[int, int]] | None, count: int) -> np.ndarray:
-    """UTF-8 bytes of each token. A character that several tokens share counts at the last of them to reach further.
-
-    Without offsets (slow tokenizers) all bytes stand at the last token, which leaves sums over documents exact.
-    """
-    sizes = np.zeros(count, np.int64)
-    if not count:
-        return sizes
-    reached = 0
-    for i, (_, end) in enumerate(offsets or ()):
-        if end > reached:
-            sizes[i] = len(document[reached:end].encode())
-            reached = end
-    sizes[-1] += len(document[reached:].encode())
-    return sizes
 
 
 class DocumentWindows:
@@ -214,7 +198,7 @@ def separator_ids(tokenizer: Any, separator: str) -> list[int]:
     if separator in ("eos", "bos"):
         found = tokenizer.eos_token_id if separator == "eos" else tokenizer.bos_token_id
         return [] if found is None else [found]
-    return list(tokenizer(separator, add_special_tokens=False)["input_ids"])
+    return list(tokenizer(separator, add_special_tokens=False, verbose=False)["input_ids"])
 
 
 def _joined(texts: Sequence[TokenizedText], tokenizer: Any, begin: bool, end: list[int]) -> TokenizedText:

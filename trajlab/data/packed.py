@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from trajlab.data.corpora import Corpus
-from trajlab.data.tokenizer import end_of_text_id, fingerprint
+from trajlab.data.tokenizer import bytes_behind, end_of_text_id, fingerprint
 from trajlab.errors import UserError
 from trajlab.files import publish
 from trajlab.rng import epoch_offset, epoch_order
@@ -54,6 +54,23 @@ def _encoded(corpus: Corpus, split: str, tokenizer: Tokenizer) -> Iterator[np.nd
                 for e, (_, last) in zip(encodings, some, strict=True)
             ]
         )
+
+
+def byte_count(corpus: Corpus, split: str, tokenizer: Tokenizer, windows: "PackedWindows") -> int:
+    """Bytes of text behind all targets of the windows, each as often as it is one, from the offsets that the tokenizer gives.
+
+    For tokenizers whose ids alone don't tell their bytes; the text is encoded once more for it.
+    """
+    pieces = (piece_and_last for d in corpus.documents(split) for piece_and_last in _pieces(d))
+    sizes, missing = [np.zeros(0, np.int64)], windows.span
+    while missing > 0 and (some := list(islice(pieces, 64))):
+        encodings = tokenizer.encode_batch([piece for piece, _ in some], add_special_tokens=False)
+        for encoding, (piece, last) in zip(encodings, some, strict=True):
+            sizes += [bytes_behind(piece, encoding.offsets, len(encoding.ids)), np.zeros(int(last), np.int64)]
+            missing -= len(encoding.ids) + last
+    before_N = np.r_[0, np.cumsum(np.concatenate(sizes))]
+    first_W = 1 + windows.stride * np.arange(len(windows))
+    return int((before_N[first_W + windows.context] - before_N[first_W]).sum())
 
 
 def _pieces(document: str, size: int = 200_000) -> Iterator[tuple[str, bool]]:

@@ -35,6 +35,8 @@ class PreparedData:
     """Why it is not the one that was asked for."""
     entropy_floor: Mapping[str, float] = field(default_factory=dict)
     """By split, nats per token that no model can beat; only where the corpus' probabilities are known."""
+    split_bytes: Mapping[str, int] = field(default_factory=dict)
+    """By split, bytes of text behind all targets; only where ``token_bytes_V`` doesn't tell."""
 
     @property
     def fingerprint(self) -> str:
@@ -73,19 +75,21 @@ def prepare(data: DataConfig, bpe: TokenizerConfig, budget_tokens: int = PREPARE
             f"data.unique_tokens={asked}: {corpus.name} has only {len(tokens) - 1:,} training tokens; "
             f"write data.unique_tokens={len(tokens) - 1} to go over them again and again, or give a longer text"
         )
-    splits, floors = {}, {}
+    splits, floors, sizes = {}, {}, {}
+    told = tokenizer.token_bytes(encoder) is not None
     for name, config in data.validation.items():
-        splits[name], floor = _validation(name, config, corpus, encoder, data, cache)
+        own = sampling.resolve(data, config.source) if config.source is not None else corpus
+        splits[name], floor = _validation(name, config, own, encoder, data, cache)
         if floor is not None:
             floors[name] = floor
-    return PreparedData(encoder, train, splits, corpus.name, corpus.warning, floors)
+        if not told:
+            sizes[name] = packed.byte_count(own, "validation", encoder, splits[name])
+    return PreparedData(encoder, train, splits, corpus.name, corpus.warning, floors, sizes)
 
 
 def _validation(
     name: str, config: ValidationConfig, corpus: Corpus, encoder: Tokenizer, data: DataConfig, cache: Path
 ) -> tuple[PackedWindows, float | None]:
-    if config.source is not None:
-        corpus = sampling.resolve(data, config.source)
     stride = config.stride or data.context
     limit = (config.windows - 1) * stride + data.context + 1
     tokens = packed.pack(corpus, "validation", encoder, limit, cache)

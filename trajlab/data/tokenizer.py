@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -15,7 +15,17 @@ from trajlab.data.text_files import END_OF_TEXT
 from trajlab.errors import UserError
 from trajlab.files import publish
 
-__all__ = ["byte_tokenizer", "end_of_text_id", "fingerprint", "load", "opened", "problems", "token_bytes", "train_bpe"]
+__all__ = [
+    "byte_tokenizer",
+    "bytes_behind",
+    "end_of_text_id",
+    "fingerprint",
+    "load",
+    "opened",
+    "problems",
+    "token_bytes",
+    "train_bpe",
+]
 
 
 def opened(config: TokenizerConfig, corpus: Corpus, cache_dir: Path) -> Tokenizer:
@@ -152,6 +162,24 @@ def _decoded_length(entry: str) -> int:
     if re.fullmatch("<0x[0-9A-Fa-f]{2}>", entry):
         return 1
     return len(entry.replace("▁", " ").encode())
+
+
+def bytes_behind(text: str, offsets: Sequence[tuple[int, int]] | None, count: int) -> np.ndarray:
+    """UTF-8 bytes of each of ``count`` tokens of ``text`` (int64). A character that several share counts at the first that reaches it.
+
+    Text between two tokens, dropped by the tokenizer, counts at the later one, so that all bytes are counted once. Without
+    offsets (slow tokenizers) all stand at the last token, which leaves sums over whole texts exact.
+    """
+    sizes = np.zeros(count, np.int64)
+    if not count:
+        return sizes
+    reached = 0
+    for i, (_, end) in enumerate(offsets or ()):
+        if end > reached:
+            sizes[i] = len(text[reached:end].encode())
+            reached = end
+    sizes[-1] += len(text[reached:].encode())
+    return sizes
 
 
 def _head(corpus: Corpus, limit_bytes: int) -> Iterator[str]:

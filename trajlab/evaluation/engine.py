@@ -153,12 +153,13 @@ class EvaluationEngine:
             batch = range(numbers[some[0]], numbers[some[-1]] + 1) if even else some + numbers.start
             tokens_BS = windows.batch(batch)
             longest = tokens_BS.shape[1] - 1 if even else int(cast(np.ndarray, lengths)[some].max())
-            nll_BT = token_losses(model, tokens_BS[:, : longest + 1].to(device)).float().cpu()
+            nll_BT = token_losses(model, tokens_BS[:, : longest + 1].to(device)).float()
             if nll_WT is None:
-                nll_WT = torch.zeros(len(numbers), tokens_BS.shape[1] - 1)
-            nll_WT[torch.from_numpy(some), :longest] = nll_BT
+                nll_WT = torch.zeros(len(numbers), tokens_BS.shape[1] - 1, device=nll_BT.device)
+            nll_WT[torch.from_numpy(some).to(nll_BT.device), :longest] = nll_BT
             told(first + len(some))
-        return torch.empty(0) if nll_WT is None else nll_WT
+        # one transfer for all of them: after each batch it would make a GPU wait for the processor
+        return torch.empty(0) if nll_WT is None else nll_WT.cpu()
 
     @torch.no_grad()
     def _loaded(self, model: nn.Module, weights: Mapping[str, Tensor], variant: str) -> nn.Module:

@@ -129,7 +129,7 @@ def _content(file: Path) -> bytes:
 
 
 def _ids(tokenizer: Any, document: str) -> list[int]:
-    return [*tokenizer(document, add_special_tokens=False)["input_ids"], tokenizer.bos_token_id or -1]
+    return [*tokenizer(document, add_special_tokens=False, verbose=False)["input_ids"], tokenizer.bos_token_id or -1]
 
 
 def _entropy_floor(

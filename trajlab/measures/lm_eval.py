@@ -59,8 +59,11 @@ class HarnessTasks:
 
     def items(self, model: CheckpointModel) -> list[Item]:
         """One per document of a task."""
-        encode = lambda text: len(model.tokenizer(text, add_special_tokens=False)["input_ids"])  # noqa: E731
-        return list(harness_items(self._last.of(model, self._ask), encode))
+
+        def count_tokens(text: str) -> int:
+            return len(model.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+        return list(harness_items(self._last.of(model, self._ask), count_tokens))
 
     def _ask(self, model: CheckpointModel) -> Mapping[str, Any]:
         wrapped = self._wrapper(pretrained=model.hf, tokenizer=model.tokenizer, batch_size=self.batch)

@@ -15,16 +15,21 @@ from trajlab.status.table import table
 from trajlab.store import layout
 
 
-def main(arguments: list[str]) -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    made = argparse.ArgumentParser(
         prog="python -m trajlab status", description="State, place, speed, time left and forecast of every stored run."
     )
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("runs"), help="a run, an experiment, or one above")
-    parser.add_argument(
+    made.add_argument("folder", type=Path, nargs="?", default=Path("runs"), help="a run, an experiment, or one above")
+    made.add_argument(
         "--watch", type=float, nargs="?", const=5.0, metavar="SECONDS", help="show it again every so many seconds (5)"
     )
-    options = parser.parse_args(arguments)
+    return made
+
+
+def main(arguments: list[str]) -> None:
+    """The command."""
+    options = parser().parse_args(arguments)
     if not options.folder.is_dir():
         sys.exit(f"trajlab: {options.folder} is no folder; name one that runs lie in, such as runs/tinystories_budget")
     if options.watch is not None and options.watch <= 0:

@@ -49,9 +49,11 @@ def facts(folder: Path) -> Facts:
     except (OSError, ValueError, KeyError, TypeError):
         return Facts(folder, folder.parent.name, folder.name, "unreadable")
     config = manifest.get("config") or {}
-    parts = layout.parts(folder, "intervals")
+    # what was added to the run afterwards (a suffix) tells nothing of how far it is
+    parts = [p for p in layout.parts(folder, "intervals") if not layout.part_suffix(p)]
     rows = _rows(parts[-1], ["tokens", "split", "variant", "loss", "tokens_per_second"]) if parts else []
-    raw = next((r for r in rows if r["variant"] == "raw"), {})
+    newest = max((r["tokens"] for r in rows), default=0)  # a part may hold several intervals
+    raw = next((r for r in rows if (r["variant"], r["tokens"]) == ("raw", newest)), {})
     budget = (config.get("intervals") or {}).get("budget_tokens")
     pace = _seconds_per_token(parts)
     speed = 1 / pace if pace else raw.get("tokens_per_second")
@@ -62,7 +64,7 @@ def facts(folder: Path) -> Facts:
         left = max(0.0, (budget - raw["tokens"]) / speed - since)
     return Facts(
         folder, experiment, run, state, raw.get("tokens"), budget, raw.get("loss"), speed, left,
-        _forecast(folder, config) if state != "finished" else None,
+        _forecast(folder) if state != "finished" else None,
     )  # fmt: skip
 
 
@@ -94,7 +96,7 @@ def _tokens(part: Path) -> int:
 
 def _state(manifest: Mapping[str, Any], folder: Path, parts: list[Path], pace: float | None) -> str:
     stored = str(manifest.get("status", "unknown"))
-    if stored != "running" or _locked_here(folder / layout.LOCK):
+    if stored != "running" or _locked_here(folder):
         return stored
     newest = max((p.stat().st_mtime for p in [folder / layout.MANIFEST, *parts[-1:]]), default=0.0)
     interval = _tokens(parts[-1]) - _tokens(parts[-2]) if len(parts) > 1 else 0
@@ -103,22 +105,23 @@ def _state(manifest: Mapping[str, Any], folder: Path, parts: list[Path], pace: f
     return "running" if not seen_here and time.time() - newest < patience else "stopped"
 
 
-def _locked_here(lock: Path) -> bool:
-    """Whether a process of this machine holds the run's lock. Only looked at: taking it could refuse a run its start."""
+def _locked_here(folder: Path) -> bool:
+    """Whether a process of this machine holds the run's lock, or a lease of those that evaluate it side by side.
+
+    They are only looked at: taking the lock could refuse a run its start.
+    """
     try:
-        inode = lock.stat().st_ino
+        inodes = {p.stat().st_ino for p in [*folder.glob(layout.LOCK), *folder.glob(f"{layout.WORKERS}/*")]}
         lines = LOCKS.read_text().splitlines()
     except OSError:
         return False
-    return any(f":{inode} " in line for line in lines)
+    return any(f":{inode} " in line for line in lines for inode in inodes)
 
 
-def _forecast(folder: Path, config: Mapping[str, Any]) -> tuple[float, float, float] | None:
-    """The newest one that wasn't refused: of the law that the run's progress line shows, else of another."""
+def _forecast(folder: Path) -> tuple[float, float, float] | None:
+    """The newest one that wasn't refused: the default's, whose band is calibrated, else of the first law that gave one."""
     if not (parts := layout.parts(folder, "forecasts")):
         return None
-    member = (config.get("callbacks") or {}).get("live_forecast") or {}
-    preferred = member.get("law", "temporal")
     given = [r for r in _rows(parts[-1], ["law", "forecast", "low", "high"]) if r["forecast"] is not None]
-    chosen = next((r for r in given if r["law"] == preferred), given[0] if given else None)
+    chosen = next((r for r in given if r["law"] == "default"), given[0] if given else None)
     return None if chosen is None else (chosen["forecast"], chosen["low"], chosen["high"])

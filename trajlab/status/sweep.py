@@ -13,7 +13,7 @@ import yaml
 
 from trajlab.status.reading import Facts, facts
 from trajlab.store import layout
-from trajlab.terminal import duration
+from trajlab.terminal import duration, to_see
 
 SWEEPS = ".sweeps"
 FUNCTION = re.compile(r"(choice|range|interval|glob|sort|shuffle|tag|extend_list)\(")
@@ -60,29 +60,33 @@ def seconds_left(runs: Sequence[Facts], to_come: int) -> float | None:
 
 
 def planned(folder: Path) -> dict[Path, set[str]]:
-    """By the folder of an experiment, the names of the runs that the sweeps kept below or beside ``folder`` ask for."""
+    """By the folder of an experiment, the names of the runs that its newest sweep asks for.
+
+    Sweeps kept below ``folder`` and beside it count. An older one may have been given up for good.
+    """
     plans: dict[Path, set[str]] = {}
     here = folder.absolute()
     above = [p for root in here.parents[:2] for p in root.glob(f"{SWEEPS}/*/multirun.yaml")]
-    for file in [*above, *here.rglob(f"{SWEEPS}/*/multirun.yaml")]:
+    below = here.rglob(f"{SWEEPS}/*/multirun.yaml")
+    for file in sorted([*above, *below], key=lambda f: f.parent.name):  # named by the time at which they began
         try:
             overrides = yaml.safe_load(file.read_text())["hydra"]["overrides"]["task"]
             values = _values(overrides)
         except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
             continue
         for experiment in _choices(values.get("name", values.get("experiment", ""))):
-            plans.setdefault(file.parents[2] / experiment, set()).update(run_names(values))
+            plans[file.parents[2] / experiment] = run_names(values)
     return plans
 
 
 def lines_of_the_sweep(overrides: Sequence[str]) -> list[str]:
-    """A line for each experiment that a command line with ``-m`` asks for, and of which runs are stored."""
+    """For each experiment that a command line with ``-m`` asks for, and of which runs are stored, a line and what to do next."""
     values = _values(overrides)
     lines = []
     for experiment in _choices(values.get("name", values.get("experiment", ""))):
         wanted, folder = run_names(values), Path(values.get("runs_dir", "runs")) / experiment
         there = [facts(f) for f in layout.run_folders(folder) if f.name in wanted] if folder.is_dir() else []
-        lines += [sweep_line(experiment, there, len(wanted) - len(there))] if there else []
+        lines += [sweep_line(experiment, there, len(wanted) - len(there)), to_see(folder)] if there else []
     return lines
 
 

@@ -19,7 +19,7 @@ class FollowedStore(RunStore):
     """
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, *, wait: float = 0.0) -> Iterator[None]:
         """The first process holds it."""
         yield
 

@@ -5,8 +5,9 @@ every tensor: digest, norm, distance to the first and to the former checkpoint (
 there is one, the exit status is 1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
+from pathlib import Path
 
 import pyarrow as pa
 from omegaconf import DictConfig
@@ -15,7 +16,16 @@ from trajlab.checkpoints.audit.fault import Fault
 from trajlab.checkpoints.audit.listing_faults import listing_faults
 from trajlab.checkpoints.audit.tensor_facts import Facts, distance, read_facts
 from trajlab.checkpoints.audit.tensor_faults import Audited, tensor_faults
-from trajlab.checkpoints.sources import Checkpoint, CheckpointSeries, InOrder, RunSeries, expanded_steps, on_disk, prefetched
+from trajlab.checkpoints.sources import (
+    Checkpoint,
+    CheckpointSeries,
+    HubSeries,
+    InOrder,
+    RunSeries,
+    expanded_steps,
+    on_disk,
+    prefetched,
+)
 from trajlab.config.parse import Configured, configured
 from trajlab.config.schema import AuditConfig
 from trajlab.errors import UserError
@@ -44,8 +54,9 @@ def audit(config: DictConfig) -> None:
         if checked.weights:
             told = {(f.kind, frozenset(f.revisions)) for f in faults}
             gone = {r for f in faults if f.kind == "missing" for r in f.revisions}
-            audited = _tensors(store, series, [c for c in checkpoints if c.revision not in gone])
-            faults += [f for f in tensor_faults(audited) if (f.kind, frozenset(f.revisions)) not in told]
+            audited, broken = _tensors(store, series, [c for c in checkpoints if c.revision not in gone])
+            found = [*broken, *tensor_faults(audited)]
+            faults += [f for f in found if (f.kind, frozenset(f.revisions)) not in told]
         _finish(asked, store, series, faults)
     if faults:
         raise FaultsFound(
@@ -65,18 +76,32 @@ def cheap_faults(series: CheckpointSeries) -> list[Fault]:
     return listing_faults(listing(), getattr(series, "pattern", None), asked)
 
 
-def _tensors(store: RunStore, series: CheckpointSeries, checkpoints: Sequence[Checkpoint]) -> list[Audited]:
-    """Facts of every checkpoint, stored as table `tensors` as they come."""
+def _tensors(
+    store: RunStore, series: CheckpointSeries, checkpoints: Sequence[Checkpoint]
+) -> tuple[list[Audited], list[Fault]]:
+    """Facts of every checkpoint, stored as table `tensors` as they come; and those that can't be brought or read."""
+    broken: list[Fault] = []
+
+    def skip(checkpoint: Checkpoint, error: UserError) -> None:
+        broken.append(Fault("broken", (checkpoint.revision,), f"it can't be read: {error}"))
+
     if isinstance(series, RunSeries):
-        return _read(store, [(c, series.weights(c)) for c in checkpoints])
-    with closing(prefetched(series, InOrder(checkpoints))) as coming:
-        return _read(store, ((wanted.checkpoint, folder) for wanted, folder in coming))
+        return _read(store, [(c, series.weights(c)) for c in checkpoints], skip), broken
+    absent = None if isinstance(series, HubSeries) else skip  # what a network doesn't bring is no fault of the series
+    with closing(prefetched(series, InOrder(checkpoints), absent)) as coming:
+        return _read(store, ((wanted.checkpoint, folder) for wanted, folder in coming), skip), broken
 
 
-def _read(store: RunStore, coming: object) -> list[Audited]:
+def _read(
+    store: RunStore, coming: Iterable[tuple[Checkpoint, Path]], skip: Callable[[Checkpoint, UserError], None]
+) -> list[Audited]:
     audited: list[Audited] = []
-    for checkpoint, folder in coming:  # type: ignore[attr-defined]
-        facts = read_facts(folder)
+    for checkpoint, folder in coming:
+        try:
+            facts = read_facts(folder)
+        except UserError as e:
+            skip(checkpoint, e)
+            continue
         before = audited[-1].facts if audited else None
         first = audited[0].facts if audited else None
         store.write(TENSORS.name, checkpoint.interval, _rows(facts, first, before))

@@ -36,7 +36,7 @@ from trajlab.store import layout
 from trajlab.store.compaction import expand
 from trajlab.store.manifest import model_description, refuse_other_data, stored_config
 from trajlab.store.run_store import RunStore, read_part
-from trajlab.terminal import say
+from trajlab.terminal import say, to_see
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +161,7 @@ class _RunEvaluation:
         self.batch_windows = checked.trainer.evaluation_batch_windows
         engine = EvaluationEngine(data.splits, self.batch_windows)
         position = TokenDataModule(data, checked.seed, checked.data.windows_per_step).interval_position
-        self.context = RunContext(self.store, schedule, engine, position, data.token_bytes_V)
+        self.context = RunContext(self.store, schedule, engine, position, data.token_bytes_V, dict(data.split_bytes))
         self.consumers = list(stored_consumers(manifest["config"].get("callbacks") or {}, asked.get("callbacks", {})))
         for consumer in self.consumers:
             if isinstance(consumer, RunMember):
@@ -185,6 +185,7 @@ class _RunEvaluation:
             for table, rows in tables.items():
                 self.store.write(table, interval, rows, suffix=self.variant)
         say(f"{self.store.folder}: {len(paths)} averages evaluated as variant {self.variant}")
+        say(to_see(self.store.folder.parent))
 
     def _refuse_taken_name(self, ours_too: bool) -> None:
         """Rows of two averages under one name would be taken for one curve.

@@ -23,7 +23,9 @@ def compact(config: DictConfig) -> None:
         raise UserError(f"runs={root}: no run is stored there; give a run's folder, an experiment's, or one above")
     problems = [p for run in runs for p in refusals(partial(_compact, run))]
     if problems:
-        raise UserError("\n".join([*problems, f"The other {len(runs) - len(problems)} of {len(runs)} runs are compact."]))
+        raise UserError(
+            "\n".join([*problems, f"The other {len(runs) - len(problems)} of {len(runs)} runs are compact."])
+        )
 
 
 def _compact(run: Path) -> None:
@@ -31,6 +33,8 @@ def _compact(run: Path) -> None:
     with store.lock():
         finish_renumbering(run)
         if (status := (store.manifest() or {}).get("status")) != "finished":
-            raise UserError(f"{run} is {status}, and what goes on writes parts; finish it first (the same command again)")
+            raise UserError(
+                f"{run} is {status}, and what goes on writes parts; finish it first (the same command again)"
+            )
         before, after = join_parts(run)
         say(f"{run}: {before} files of tables, now {after}" if after < before else f"{run}: compact already")

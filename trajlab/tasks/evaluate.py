@@ -44,7 +44,7 @@ from trajlab.store.renumber import finish_renumbering
 from trajlab.store.run_store import RunStore
 from trajlab.store.workers import Workers
 from trajlab.tasks.audit import cheap_faults
-from trajlab.terminal import say
+from trajlab.terminal import say, to_see
 
 DEVICES = {"cpu": "cpu", "gpu": "cuda", "cuda": "cuda", "mps": "mps"}
 
@@ -199,9 +199,8 @@ def _finish(store: RunStore, workers: Workers, series: CheckpointSeries) -> None
         return
     settle_duplicates(store)
     duplicates = groups_by_hash(done_rows(store))
-    store.update_manifest(
-        status="finished", finished=now(), series=series.name, duplicates=duplicates, broken=broken
-    )
+    store.update_manifest(status="finished", finished=now(), series=series.name, duplicates=duplicates, broken=broken)
+    say(to_see(store.folder.parent))
 
 
 def _warn_of_faults(series: CheckpointSeries) -> None:
@@ -258,8 +257,12 @@ def _begin(
     largest = max(w.largest_id for w in data.splits.values())
     open_model = fitting_model(partial(_open, checked.model, checked.trainer, tokenizer), same_ids, longest, largest)
     averages = SeriesAverages(averagers, checkpoints)
-    confirm: Callable[[Checkpoint], None] = lambda c: workers.confirm(c.step, c.revision)
+    confirm = partial(_confirm, workers)
     return CheckpointVisit(store, progress, open_model, context, members, measures, averages, confirm)
+
+
+def _confirm(workers: Workers, checkpoint: Checkpoint) -> None:
+    workers.confirm(checkpoint.step, checkpoint.revision)
 
 
 def _write_manifest(

@@ -13,7 +13,7 @@ from trajlab import interruption
 from trajlab.checkpoints.resume import newest_usable
 from trajlab.config import trial
 from trajlab.config.build import build
-from trajlab.config.launch import jobs_side_by_side
+from trajlab.config.launch import in_sweep, jobs_side_by_side
 from trajlab.config.parse import Configured, configured, refusals
 from trajlab.config.schema import TrainConfig
 from trajlab.cores import free_cores, usable_cores
@@ -30,7 +30,7 @@ from trajlab.rng import seed_of
 from trajlab.store.followed import FollowedStore
 from trajlab.store.manifest import manifest_entries, now, refuse_other_data
 from trajlab.store.run_store import RunStore
-from trajlab.terminal import say
+from trajlab.terminal import say, to_see
 from trajlab.training.language_model import LanguageModel
 from trajlab.training.loggers import logger_problems
 from trajlab.training.stopping import Diverged
@@ -164,6 +164,7 @@ def _fit(job: _Job, start: Start) -> None:
         EvaluationEngine(data.splits, checked.trainer.evaluation_batch_windows),
         datamodule.interval_position,
         data.token_bytes_V,
+        dict(data.split_bytes),
         token_texts=lambda ids: [data.tokenizer.id_to_token(int(i)) or "" for i in ids],
     )
     trainer = build_trainer(job.asked.config, checked, schedule, context, job.team)
@@ -187,6 +188,8 @@ def _fit(job: _Job, start: Start) -> None:
         )
     store.update_manifest(status="finished", finished=now())
     say(f"{store.folder}: finished in {time.perf_counter() - started:,.0f} s")
+    if not in_sweep():  # which tells of all its runs together, at its end
+        say(to_see(store.folder.parent))
 
 
 def _standing(context: RunContext, *, resumed: bool) -> str:

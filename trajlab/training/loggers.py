@@ -7,6 +7,7 @@ anything is prepared which packages are missing.
 
 import os
 import re
+from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,10 +32,10 @@ INSTALL = 'pip install "trajlab[loggers]"'
 
 @runtime_checkable
 class RunLogger(Protocol):
-    """A logger that wants to know which run it serves."""
+    """A logger of Lightning that wants to know which run it serves."""
 
-    def bind(self, run: RunContext) -> Self:
-        """Tell it, before anything is logged."""
+    def bind(self, run: RunContext) -> Any:
+        """Tell it, before anything is logged; the logger itself."""
         ...
 
 
@@ -53,12 +54,21 @@ def _missing(name: str, target: str) -> Iterator[str]:
         yield f"logger={name} needs {' and '.join(absent)}, which is not installed; {INSTALL}, or write logger=csv"
 
 
+def _first() -> bool:
+    """Whether this is the process that logs."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """``{"optimizer": {"lr": 0.1}}`` as ``{"optimizer.lr": 0.1}``."""
     leaves: dict[str, Any] = {}
     for key, value in values.items():
         leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return leaves
+
+
+def _plain(params: dict[str, Any] | Namespace) -> dict[str, Any]:
+    return vars(params) if isinstance(params, Namespace) else params
 
 
 def group_of(run: RunContext) -> str:
@@ -93,14 +103,15 @@ class TensorBoardLogger(lightning_loggers.TensorBoardLogger):
 
     @rank_zero_only
     def log_hyperparams(
-        self, params: Mapping[str, Any], metrics: Mapping[str, Any] | None = None, step: int | None = None
+        self, params: dict[str, Any] | Namespace, metrics: dict[str, Any] | None = None, step: int | None = None
     ) -> None:
         """The configuration with dotted keys, beside ``valid/loss`` in the tab HPARAMS."""
         from torch.utils.tensorboard.summary import hparams
 
-        self.hparams.update(params)
+        told = _plain(params)
+        self.hparams = {**_plain(self.hparams), **told}
         writer = self.experiment._get_file_writer()
-        for summary in hparams(self._sanitize_params(flat(params)), dict(metrics or {"valid/loss": 0.0})):
+        for summary in hparams(self._sanitize_params(flat(told)), metrics or {"valid/loss": 0.0}):
             writer.add_summary(summary, 0)
 
 
@@ -136,7 +147,7 @@ class WandbLogger(lightning_loggers.WandbLogger):
     @property
     def experiment(self) -> Any:
         """The run of wandb. Raises UserError where wandb refuses to start one."""
-        if self._experiment is None and rank_zero_only.rank == 0:
+        if self._experiment is None and _first():
             self._start()
         return super().experiment
 
@@ -235,7 +246,7 @@ class MLFlowLogger(lightning_loggers.MLFlowLogger):
     @property
     def experiment(self) -> Any:
         """MLflow's client; the run exists from here on."""
-        if self._initialized or rank_zero_only.rank:
+        if self._initialized or not _first():
             return super().experiment
         resumed = self._run_id is not None
         with self._lock:
@@ -247,10 +258,10 @@ class MLFlowLogger(lightning_loggers.MLFlowLogger):
         return client
 
     @rank_zero_only
-    def log_hyperparams(self, params: Mapping[str, Any]) -> None:
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any, **__: Any) -> None:
         """The configuration with dotted keys; once, since MLflow refuses other values later."""
         if not self.experiment.get_run(self.run_id).data.params:
-            super().log_hyperparams(flat(params))
+            super().log_hyperparams(flat(_plain(params)))
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -289,6 +300,6 @@ def _known_by(file: Path) -> str | None:
 
 def _new_id(run: RunContext) -> str:
     new = uuid4().hex
-    if rank_zero_only.rank == 0:
+    if _first():
         publish(_id_file(run, "wandb"), lambda p: p.write_text(f"{new}\n"))
     return new

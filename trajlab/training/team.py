@@ -122,10 +122,10 @@ class Team:
 
     # ---- Lightning
 
-    def trainer_arguments(self, accelerator: str, strategy: str) -> dict[str, Any]:
+    def trainer_arguments(self, accelerator: str) -> dict[str, Any]:
         """Devices, strategy and environment for Lightning's Trainer."""
         if self.size == 1:
-            return {"devices": 1, "strategy": strategy}
+            return {"devices": 1, "strategy": "auto"}
         # a job of Slurm that holds several devices starts its processes as a workstation does, or by torchrun
         environment = TorchElasticEnvironment() if self.torchrun else LightningEnvironment()
         return {

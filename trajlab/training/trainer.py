@@ -5,6 +5,7 @@ import warnings
 
 import lightning as L
 import torch
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from trajlab.config.build import build, build_all
@@ -66,12 +67,12 @@ def build_trainer(
     ready, others = ([h for h in members.hooks if (h in members.averagers) is offers] for offers in (True, False))
     callbacks = sorted([*ready, *drivers, *others], key=lambda c: getattr(c, "order", 0))
     loggers = build_all(config.logger, "logger").values()
-    bound = [logger.bind(context) if isinstance(logger, RunLogger) else logger for logger in loggers]
+    bound: list[Logger] = [logger.bind(context) if isinstance(logger, RunLogger) else logger for logger in loggers]
     _quiet_lightning()
     t = checked.trainer
     return L.Trainer(
         accelerator=t.accelerator,
-        **team.trainer_arguments(t.accelerator, t.strategy),
+        **team.trainer_arguments(t.accelerator),
         precision=t.precision,  # type: ignore[arg-type]
         max_steps=schedule.final_step,
         max_epochs=-1,

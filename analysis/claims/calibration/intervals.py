@@ -16,7 +16,7 @@ from trajlab.analysis.statistics.sums_of_squares import decompose
 from trajlab.analysis.statistics.text_errors import crossed_interval, window_errors
 from trajlab.analysis.statistics.variance_components import components_of
 from trajlab.analysis.target_times import median_with_interval, paired_difference, welch_difference
-from trajlab.analysis.turning_point import at_others_best, turn_of
+from trajlab.analysis.turning_point import cross_fitted, turn_of
 
 K_K = np.arange(INTERVALS)
 VALLEY_K = np.abs(K_K - 8) / 2.0
@@ -35,19 +35,20 @@ def _mean(draw: str) -> Cover:
     return cover
 
 
-def _best_loss(curve_K: NDArray[np.float64] | float, model: str) -> Cover:
+def _best_loss(curve_K: NDArray[np.floating] | float, model: str) -> Cover:
     """Against the mean curve's lowest value."""
 
     def cover(rng: np.random.Generator) -> bool:
-        return _holds(mean_interval(at_others_best(curve_K + noise(model, (SEEDS, INTERVALS), rng))), 0.0)
+        y_SK = curve_K + noise(model, (SEEDS, INTERVALS), rng)
+        return _holds(cross_fitted(y_SK, y_SK)[1:], 0.0)
 
     return cover
 
 
-def _rise(curve_K: NDArray[np.float64], model: str) -> Cover:
+def _rise(curve_K: NDArray[np.floating], model: str) -> Cover:
     def cover(rng: np.random.Generator) -> bool:
         y_SK = curve_K + noise(model, (SEEDS, INTERVALS), rng)
-        return _holds(mean_interval(y_SK[:, -1] - at_others_best(y_SK)), float(curve_K[-1] - curve_K.min()))
+        return _holds(cross_fitted(y_SK[:, -1:] - y_SK, y_SK)[1:], float(curve_K[-1] - curve_K.min()))
 
     return cover
 
@@ -117,6 +118,20 @@ def _crossed(seed_sd: float) -> Cover:
         y_SW = seed_sd * rng.standard_normal((SEEDS, 1)) + rng.standard_normal(40) + rng.standard_normal((SEEDS, 40))
         found = crossed_interval(y_SW)
         return _holds((found.low, found.high), 0.0)
+
+    return cover
+
+
+def _crossed_difference(seed_sd: float) -> Cover:
+    """Of five intervals at once, as `compare_on_other_text` takes them: two conditions' windows differ by noise alone."""
+
+    def cover(rng: np.random.Generator) -> bool:
+        of_seed, of_text = seed_sd * rng.standard_normal((5, SEEDS, 1)), 0.3 * rng.standard_normal((5, 1, 40))
+        for y_SW in of_seed + of_text + rng.standard_normal((5, SEEDS, 40)):
+            found = crossed_interval(y_SW, level=0.99)
+            if not _holds((found.low, found.high), 0.0):
+                return False
+        return True
 
     return cover
 
@@ -222,6 +237,9 @@ COVERAGE = {
     "mean over seeds and text": Interval(
         {f"seeds of {s:g} sd of a window": _crossed(s) for s in (0.0, 0.3)}, ("statistics/text_errors", "stability")
     ),
+    "difference over seeds and text": Interval(
+        {f"seeds of {s:g} sd of a window": _crossed_difference(s) for s in (0.0, 0.3)}, ("compare",)
+    ),
     "two errors of a change": Interval(
         {f"{o} windows share text": _two_errors(o) for o in (1, 4)}, ("stability", "averaging_gain/at_intervals")
     ),
@@ -265,9 +283,8 @@ BY_VERDICT = {
 """Modules whose intervals are read through a verdict: wrong on either side of its bound as often as the verdict is."""
 
 ELSEWHERE = {
-    "curve_laws/bootstrap": "docs/curve_laws.md",
-    "forecasting/baselines": "docs/forecasting.md",
-    "forecasting/projection": "docs/forecasting.md",
-    "forecasting/tournament": "docs/forecasting.md",
+    "curve_laws": "docs/curve_laws.md",
+    "forecasting": "docs/forecasting.md",
+    "task_items": "docs/task_items.md",
 }
-"""Modules whose bands are calibrated with the forecasts that they belong to, and where."""
+"""Folders whose intervals and bands are calibrated with what they belong to, and where."""

@@ -57,7 +57,7 @@ def _turn(place: int, model: str, slope: float, shared: float = 0.0) -> Simulate
     return simulate
 
 
-def _declared(curve_K: NDArray[np.float64] | float, model: str, shared: float = 0.0) -> Simulate:
+def _declared(curve_K: NDArray[np.floating] | float, model: str, shared: float = 0.0) -> Simulate:
     """Whether a turn is declared at 5 %; noise of sd or steps 1."""
 
     def simulate(rng: np.random.Generator) -> str:

@@ -42,8 +42,11 @@ def _one(part: Section, runs: Runs, experiment: str, setting: str, frame: pd.Dat
     if np.isfinite(frame["ppl"]).any():
         figure = interval_curves(frame, "ppl", caption=caption)
         part.figure(figure, f"{name}_perplexity", _seeds("Perplexity, logarithmic"), alt=_lowest(frame))
-    if not positions.empty and (positions["variant"] == "raw").any():
+    one = frame["seed"].notna().all()  # published models are not pooled over their positions
+    if one and not positions.empty and (positions["variant"] == "raw").any():
         words = "Loss by position in the context at six intervals, mean over runs."
+        main = "valid" if (positions["split"] == "valid").any() else str(positions["split"].iloc[0])
+        positions = positions[positions["split"] == main]
         alt = _by_position(positions)
         part.figure(position_curves(positions, caption=caption), f"{name}_positions", words, alt=alt)
         if positions["interval"].nunique() > 2:

@@ -25,7 +25,10 @@ def section(runs: Runs) -> Section | None:
         if (own["kind"] == "mixture").any() and own.groupby("run")["tokens"].nunique().max() > 1:
             words = "Text generated from max(λ₁·p_small + λ₂·p_large, 0): greedy solid, nucleus dashed."
             part.figure(mixture_curves(own, caption=caption), f"{experiment}_mixtures", words)
-        part.table(_without_empty(response(own)), "How each kind of text ends: rise = last ÷ lowest perplexity − 1.")
+        part.table(
+            _without_empty(response(own)),
+            "How each kind of text ends. The lowest of many noisy perplexities lies under the last one by chance, too.",
+        )
         by_size = size_response(own, parameters_by_run(runs.manifests), _mixture_families(runs))
         if not by_size.empty:
             words = "Slope of the last loss on ln size, nats: over 0 is inverse scaling."

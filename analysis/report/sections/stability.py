@@ -39,12 +39,14 @@ def _intervals(part: Section, condition: Condition) -> None:
         "each seed's loss above the mean of the seeds.",
         alt=_slid_words(telemetry),
     )
-    part.figure(
-        backslide_map(telemetry, caption=condition.caption),
-        f"{condition.name}_backslides",
-        "Where each seed's loss rose, and where it rose beyond twice the paired standard error of its validation windows.",
-        alt=_slid_words(telemetry),
-    )
+    part.text(_slid_words(telemetry))
+    if telemetry["backslide"].any():
+        part.figure(
+            backslide_map(telemetry, caption=condition.caption),
+            f"{condition.name}_backslides",
+            "Where each seed's loss rose, and where it rose beyond twice the paired standard error of its validation windows.",
+            alt=_slid_words(telemetry),
+        )
     summary = stability_summary(telemetry).drop(columns=["experiment", "variant", "split", "seed"], errors="ignore")
     part.table(summary, "Per run; rises and spikes in intervals.")
     part.text(_stable_words(summary))
@@ -77,7 +79,7 @@ def _by_interval(telemetry: pd.DataFrame, spread: pd.DataFrame) -> pd.DataFrame:
         drawdown=("drawdown", "mean"),
     )
     shown = spread[["interval", "tokens", "mean", "sd", "cv", "min", "max", "ci_low", "ci_high"]]
-    return shown.merge(slid, left_on="interval", right_index=True)
+    return shown.merge(slid, left_on="interval", right_index=True).dropna(axis=1, how="all")
 
 
 def _steps(part: Section, condition: Condition) -> None:

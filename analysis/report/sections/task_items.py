@@ -133,7 +133,8 @@ def _between_models(part: Section, grids: Grids) -> None:
 
 
 def _front(frame: pd.DataFrame, *names: str) -> pd.DataFrame:
-    return frame[[*names, *(c for c in frame if c not in names)]]
+    """These columns first; a difference is one of accuracies here, not of losses."""
+    return frame[[*names, *(c for c in frame if c not in names)]].rename(columns={"difference": "accuracy_difference"})
 
 
 def _emergence(part: Section, grids: Grids, runs: Runs, name: str) -> None:

@@ -1,5 +1,8 @@
 """Which tokens are learned, unlearned or left, and by which models (table `tokens`)."""
 
+import math
+import re
+
 import pandas as pd
 
 from trajlab.analysis.checkpoint_series import ProbedRun, probed_runs
@@ -71,8 +74,15 @@ def _single_tokens(part: Section, run: ProbedRun, caption: str) -> None:
     )
     if len(run.probes) == len(trend) and {"frequency", "position", "token"} & set(run.probes):
         kinds = token_kinds(trend, run.probes.sort_values("probe"))
+        kinds["level"] = kinds["level"].map(_bin)
         table = kinds.pivot_table(index=["property", "level"], columns="trend", values="share", sort=False)
         part.table(table.reset_index(), f"Share of each trend among kinds of tokens, {run.model}.")
+
+
+def _bin(level: object) -> str:
+    """``(13.0, 24.0]`` of counts as people write it: 14–24."""
+    found = re.fullmatch(r"\((\d+(?:\.\d+)?), (\d+(?:\.\d+)?)\]", str(level))
+    return f"{math.floor(float(found[1])) + 1}–{math.floor(float(found[2]))}" if found else str(level)
 
 
 def _double_descent(part: Section, probed: list[ProbedRun], caption: str) -> None:

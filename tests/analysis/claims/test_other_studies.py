@@ -2,11 +2,13 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
-from trajlab.analysis.claims import check
+from trajlab.analysis.claims import check, temporal
 from trajlab.analysis.claims.averaging import averaging_claims, mitigated
-from trajlab.analysis.claims.temporal import weighting_claims
+from trajlab.analysis.claims.temporal import forecast_claims, weighting_claims
 from trajlab.analysis.load import Runs
+from trajlab.analysis.position_law import hyperbola
 
 
 def pairs(gain: float, seeds: int = 5, spikes: bool = False, noise: float = 0.01) -> pd.DataFrame:
@@ -71,6 +73,37 @@ def test_no_advantage_is_an_equivalence() -> None:
     assert list(weighting_claims(weighted(0.0))["verdict"]) == ["supported"]
     assert list(weighting_claims(weighted(-0.1))["verdict"]) == ["contradicted"]
     assert list(weighting_claims(weighted(0.0, spread=0.1))["verdict"]) == ["undecided"]
+
+
+def positions(noise: float, seeds: int = 3) -> Runs:
+    """Runs of 40 checkpoints that obey the temporal law, or have no trend at all."""
+    n_K = np.linspace(0.5, 20, 40)
+    law = (0.25 * np.log(n_K) + 1.8, 0.15 / (1 + 0.4 * n_K) + 0.05, 2.5 / (1 + 0.3 * n_K) + 2.0)
+    loss_KP = hyperbola(*law, np.arange(1.0, 65)) if noise < 0.1 else np.full((40, 64), 4.0)
+    rng, frames = np.random.default_rng(2), []
+    for s in range(seeds):
+        count = 1000
+        sums_KP = count * (loss_KP + noise * rng.standard_normal(loss_KP.shape))
+        grid = (
+            pd.DataFrame(sums_KP)
+            .reset_index(names="interval")
+            .melt("interval", var_name="position", value_name="nll_sum")
+        )
+        grid = grid.assign(position=grid["position"].astype(int) + 1, tokens=(1e6 * n_K)[grid["interval"]].astype(int))
+        frames.append(grid.assign(experiment="e", run=f"seed={s}", seed=s, variant="raw", split="valid", count=count))
+    frame = pd.concat(frames, ignore_index=True)
+    return Runs({"positions": frame.assign(nll_sq_sum=frame["nll_sum"] ** 2 / frame["count"])}, [])
+
+
+def test_the_temporal_law_leads_where_runs_obey_it_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(temporal, "FRACTIONS", (0.4,))
+    table = forecast_claims(positions(1e-3))
+    assert len(table) >= 3
+    assert set(table["verdict"]) == {"supported"}
+    assert (table["ci_low"] > 0).all()
+    assert table["holds"].str.contains("seeds").all()
+    assert "supported" not in set(forecast_claims(positions(0.2))["verdict"])
+    assert set(forecast_claims(positions(1e-3, seeds=2))["verdict"]) == {"not testable"}
 
 
 def test_no_positions_no_claims() -> None:

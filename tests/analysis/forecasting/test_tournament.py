@@ -170,7 +170,13 @@ def scored_frame() -> pd.DataFrame:
     rows = []
     for family in "abc":
         for number in range(10):
-            about = {"curve": f"{family}{number}", "family": family, "fraction": 0.4, "situation": "decay", "final_loss": 3.0}
+            about = {
+                "curve": f"{family}{number}",
+                "family": family,
+                "fraction": 0.4,
+                "situation": "decay",
+                "final_loss": 3.0,
+            }
             for law, spread in (("default", 0.01), ("last value", 0.1)):
                 error = rng.normal(0, spread)
                 band = {"final_low": 3 + error - 0.001, "final_high": 3 + error + 0.001, "final_inside": 0.0}

@@ -26,11 +26,15 @@ const look = (frame, width) => {
   const cut = [...d.body.querySelectorAll("*")].filter((e) => !e.closest(".scroll, nav ul, svg, .skip, .vh") &&
     e.getBoundingClientRect().right > width + 1).map((e) => e.tagName + "." + e.className);
   const names = [...d.querySelectorAll('[role=img],[role=region],nav,img')].filter((e) => !(e.getAttribute("aria-label") || e.alt));
+  const drawn = [...d.querySelectorAll("[data-told] svg")].find((e) => e.getBoundingClientRect().width > 0);
+  const at = drawn ? drawn.getBoundingClientRect() : null;
+  if (drawn) drawn.dispatchEvent(new w.PointerEvent("pointermove", {clientX: at.left + at.width / 2, clientY: at.top + at.height / 2}));
   const ids = [...d.querySelectorAll("[id]")].map((e) => e.id);
   found[width] = {errors: w.errors, over: d.documentElement.scrollWidth - d.documentElement.clientWidth, cut,
     nameless: names.length + [...d.querySelectorAll("button,summary,a")].filter((e) => !e.textContent.trim()).length,
     twice: ids.filter((id, i) => ids.indexOf(id) !== i), hostile: w.hostile || d.title === "hostile",
     loaded: w.performance.getEntriesByType("resource").map((e) => e.name).filter((n) => !n.startsWith("data:")),
+    told: (d.querySelector(".tip") || {}).textContent || "",
     sorted: (d.querySelector("th[aria-sort]") || {}).textContent || ""};
   if (Object.keys(found).length === pages.widths.length) {
     document.getElementById("pages").remove();

@@ -200,9 +200,9 @@ def test_the_numbers_of_the_page_are_the_tables(tmp_path: Path, quick: None) -> 
     (data,) = re.findall(r'href="data:text/csv;charset=utf-8;base64,([^"]+)" download="tinystories_budget-losses', text)
     exact = pd.read_csv(StringIO(base64.b64decode(data).decode()))
     assert len(shown) == len(exact) == 2
-    np.testing.assert_allclose(shown.iloc[:, 2].astype(float), exact["best loss (nats)"], atol=6e-4)
+    np.testing.assert_allclose(shown.iloc[:, 1].astype(float), exact["final loss (nats)"], atol=6e-4)
     np.testing.assert_allclose(
-        shown.iloc[:, -1].astype(str).str.replace(",", "").astype(float), exact["tokens at best"]
+        shown.iloc[:, -2].astype(str).str.replace(",", "").astype(float), exact["tokens at best"]
     )
 
 
@@ -264,3 +264,4 @@ def test_the_page_in_a_real_browser(tmp_path: Path) -> None:
         assert seen["loaded"] == [], width
         assert not seen["hostile"], width
         assert seen["sorted"], width
+        assert re.match(r"\S+ tokens seen\nlr=", seen["told"]), width

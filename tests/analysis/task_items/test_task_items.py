@@ -215,7 +215,7 @@ def test_the_section_compares_follows_and_links() -> None:
     assert models is not None
     assert models["task"].tolist() == ["t", "u", "all questions"]
     assert set(models["first"]) == {"small"}
-    assert (models["difference"] > 0).all()
+    assert (models["accuracy_difference"] > 0).all()
     slopes = next(b.frame for b in part.blocks if b.words.startswith("From loss"))
     assert slopes is not None
     assert (slopes[slopes["parameter"] == "slope"]["ci_high"] < 0).all()

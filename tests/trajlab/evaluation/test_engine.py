@@ -182,3 +182,17 @@ def test_documents_are_scored_by_length_and_told_in_order() -> None:
     torch.testing.assert_close(torch.cat(seen), expected, atol=1e-5, rtol=1e-5)
     padded = len(windows) * (windows.context + 1)
     assert sum(sizes[: len(sizes) - len(windows)]) < padded / 1.2, "little of the work is for padding"
+
+
+def test_losses_leave_the_device_once_and_not_after_each_batch(scene: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, model, consumers = scene
+    moved: list[tuple[int, ...]] = []
+    cpu = Tensor.cpu
+
+    def counted(tensor: Tensor) -> Tensor:
+        moved.append(tuple(tensor.shape))
+        return cpu(tensor)
+
+    monkeypatch.setattr(Tensor, "cpu", counted)
+    engine.evaluate(WHERE, model, consumers)
+    assert moved == [(len(windows), 8) for windows in engine.splits.values()]  # nine and eight batches

@@ -65,7 +65,19 @@ TINY: dict[str, dict[str, Any]] = {
         "hidden_size": 16, "num_hidden_layers": 3, "intermediate_size": 32, "num_attention_heads": 2, "lru_width": 16,
         "attention_window_size": 64, "pad_token_id": None,
     },
+    "mamba2": {
+        "hidden_size": 16, "num_hidden_layers": 2, "state_size": 8, "num_heads": 4, "head_dim": 8, "n_groups": 1,
+        "chunk_size": 8, "expand": 2,
+    },
+    "falcon_mamba": {"hidden_size": 16, "num_hidden_layers": 2, "state_size": 4},
+    "jamba": {
+        "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
+        "intermediate_size": 32, "mamba_d_state": 4, "mamba_dt_rank": 4, "attn_layer_period": 2, "attn_layer_offset": 1,
+        "expert_layer_period": 2, "expert_layer_offset": 1, "num_experts": 2, "use_mamba_kernels": False,
+        "pad_token_id": None,
+    },
 }  # fmt: skip
+"""Architectures without keys and values that can be repeated: a state, both, or a cache of their own make."""
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -75,7 +87,7 @@ def test_models_without_a_repeatable_cache_are_scored_over_whole_rows(name: str)
     model = CheckpointModel(HFModel(AutoModelForCausalLM.from_config(config).eval()), TOKENIZER)
     task = _task()
     shots, asked = split_shots(task, 2, seed=0, limit=None)
-    for example, (sums, _) in zip(asked, option_likelihoods(model, task, shots, asked, 1), strict=True):
+    for example, (sums, _) in zip(asked, option_likelihoods(model, task, shots, asked, 2), strict=True):
         for option, total in zip(example.options, sums, strict=True):
             expected, _tokens = _by_hand(model, task.context(shots) + task.question(example), option)
             assert total == pytest.approx(expected, abs=1e-5)

@@ -30,7 +30,12 @@ def run(tmp_path: Path) -> Path:
         at = Interval(i, 10 * i, 10 * i, i)
         for suffix, variant in (("", "raw"), ("lawa5", "lawa5")):
             evaluated = {"variant": [variant] * 3, "split": ["valid"] * 3}
-            store.write("tokens", at, pa.table({**evaluated, "probe": [2, 0, 1], "nll": pa.array([1.5, i, 0.25], pa.float32())}), suffix)
+            store.write(
+                "tokens",
+                at,
+                pa.table({**evaluated, "probe": [2, 0, 1], "nll": pa.array([1.5, i, 0.25], pa.float32())}),
+                suffix,
+            )
         later = {"added": [True]} if i > 20 else {}
         store.write("mine", at, pa.table({"x": [[float(i)]], **later}))
         for task in ("task-b", "task-a"):

@@ -46,7 +46,8 @@ def test_one_owner_on_one_machine(tmp_path: Path) -> None:
     first.release()
     assert not path.exists()
     assert holder(path, Watch()) is None
-    assert (second := _take(path)) is not None
+    second = _take(path)
+    assert second is not None
     second.release()
 
 
@@ -68,7 +69,8 @@ def test_a_killed_process_frees_it_at_once(tmp_path: Path) -> None:
     child.start()
     child.join()
     assert path.exists()
-    assert (found := _take(path)) is not None
+    found = _take(path)
+    assert found is not None
     found.release()
 
 
@@ -90,7 +92,8 @@ def test_only_silence_by_ones_own_clock_frees_it_on_another_machine(tmp_path: Pa
         assert holder(path, watch) == "process 12 on node7"
     clock.now += 2
     assert holder(path, watch) is None
-    assert (found := _take(path, watch=watch)) is not None
+    found = _take(path, watch=watch)
+    assert found is not None
     found.confirm()
 
 

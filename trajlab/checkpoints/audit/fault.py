@@ -7,6 +7,7 @@ KINDS = (
     "mixed",
     "missing",
     "extra",
+    "broken",
     "config",
     "tokenizer",
     "dtype",

@@ -1,6 +1,7 @@
 """Faults that show without reading a weight: from the names of a series and the hashes of its files."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -30,6 +31,8 @@ TOKENIZER = (
     "tokenizer_config.json",
     "added_tokens.json",
 )
+ABSENT = ""
+"""What a file means that isn't there."""
 HARMLESS = (
     "transformers_version",
     "_name_or_path",
@@ -40,6 +43,8 @@ HARMLESS = (
     "architectures",
 )
 """Keys that say who wrote a file, or what shows in the weights themselves."""
+WIDTH_MATCH = 0.15
+"""How near the logarithm (base 2) of a size ratio has to be to that of another number of bytes per value **(ours)**."""
 GRID_SHARE = 0.8
 """Of the steps between neighbours, how many have to be alike for one that lacks to count as missing **(ours)**."""
 
@@ -90,8 +95,12 @@ def _sizes(listing: Listing, revisions: Sequence[str]) -> Iterator[Fault]:
     for revision, size in sizes.items():
         if not size:
             yield Fault("missing", (revision,), "it has no weight file")
-        elif usual and not 0.8 < size / max(usual[0][0], 1) < 1.25 and usual[0][0]:
-            yield Fault("dtype", (revision,), f"its weights take {size:,} bytes, the others' about {usual[0][0]:,}")
+        elif usual and usual[0][0] and not 0.8 < (ratio := size / usual[0][0]) < 1.25:
+            words = f"its weights take {size:,} bytes, the others' about {usual[0][0]:,}"
+            wider = min(abs(math.log2(ratio) - halvings) for halvings in (-2, -1, 1, 2)) < WIDTH_MATCH
+            yield (
+                Fault("dtype", (revision,), words) if wider else Fault("broken", (revision,), f"{words}: is it whole?")
+            )
 
 
 def _changed(listing: Listing, revisions: Sequence[str], kind: str, names: Sequence[str]) -> Iterator[Fault]:
@@ -102,10 +111,12 @@ def _changed(listing: Listing, revisions: Sequence[str], kind: str, names: Seque
         for revision, digest in marks.items():
             if digest not in content:
                 content[digest] = _meaning(listing.read(revision, name), name)
-        meanings = {r: content[marks[r]] if r in marks else "absent" for r in revisions}
+        meanings = {r: content[marks[r]] if r in marks else ABSENT for r in revisions}
         usual = Counter(meanings.values()).most_common(1)[0][0]
-        if other := tuple(r for r, m in meanings.items() if m != usual):
+        if other := tuple(r for r, m in meanings.items() if m != usual and m != ABSENT):
             yield Fault(kind, other, f"{name} differs from that of the others")
+        if usual != ABSENT and (without := tuple(r for r, m in meanings.items() if m == ABSENT)):
+            yield Fault("missing" if name in CONFIG else kind, without, f"it has no {name}, which the others have")
 
 
 def _meaning(content: bytes, name: str) -> str:
