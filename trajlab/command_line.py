@@ -87,7 +87,8 @@ def command_line(arguments: list[str]) -> list[str]:
     overrides = [a if a.startswith("-") else expand_spans(present_spelling(a)) for a in kept]
     swept = swept_keys([o for o in overrides if not o.startswith("-")])
     if swept and not flags:
-        before = next(a for a, o in zip(kept, overrides, strict=True) if o.startswith(f"{swept[0]}="))
+        written = zip(kept, overrides, strict=True)
+        before = next((a for a, o in written if re.match(rf"[+~]*{re.escape(swept[0])}[@=]", o)), swept[0])
         raise CommandLineError(f"{before} asks for several runs; add -m to make them, or give one value")
     naming = [k for k in swept if k not in ("seed", "experiment")]
     if naming and not any(o.startswith("run_keys=") for o in overrides):

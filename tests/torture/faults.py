@@ -50,8 +50,6 @@ def problems(server: Server, task: Task, fate: Fate, done: dict[str, Whole], fol
     start(task, folder, done)
     ended = server.run(task.line, folder, fate, composed=True)
     found = _ill_said(ended) if ended.code else []
-    if not ended.code and (left := differences(folder, done[task.name].folder)):
-        found.append(f"ended with status 0, and yet {left[0]}")
     again = server.run(task.line, folder, composed=True)
     if again.code:
         found.append(f"the same command again ends with {again.code}: {again.err[-500:]}")

@@ -21,7 +21,7 @@ TIMES = (
     "resumed",
     "git_commit",
 )
-"""Columns and keys that say how long something took, when it was, and of which commit (somebody may commit meanwhile)."""
+"""Columns and keys that say how long something took, when it was, where it went on, and of which commit it was."""
 
 
 LOGS = "logs"
@@ -69,7 +69,8 @@ def _state(file: Path) -> Any:
 def _same(a: Any, b: Any) -> bool:
     """To the bit, times aside."""
     if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return a.keys() == b.keys() and all(_same(v, b[k]) for k, v in a.items() if str(k).lstrip("_") not in TIMES)
+        kept, others = ({k: v for k, v in m.items() if str(k).lstrip("_") not in TIMES} for m in (a, b))
+        return kept.keys() == others.keys() and all(_same(v, others[k]) for k, v in kept.items())
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         return len(a) == len(b) and all(map(_same, a, b))
     if isinstance(a, Tensor) and isinstance(b, Tensor):

@@ -1,6 +1,7 @@
 """The command line: spans, flags, and an answer to every mistake."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -34,9 +35,10 @@ def test_a_span_backwards_is_refused() -> None:
         expand_spans("seed=5..0")
 
 
-def test_several_values_need_m() -> None:
-    with pytest.raises(CommandLineError, match="add -m"):
-        command_line(["seed=0..5"])
+@pytest.mark.parametrize("written", ["seed=0..5", "+seed=1,2", "++seed=1,2", "~new_tokens=-5,5", "model@made.x=a,b"])
+def test_several_values_need_m(written: str) -> None:
+    with pytest.raises(CommandLineError, match=rf"^{re.escape(written)} asks for several runs; add -m"):
+        command_line(["name=x", written])
 
 
 def test_m_is_accepted_anywhere_and_swept_keys_name_the_runs() -> None:

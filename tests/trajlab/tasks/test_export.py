@@ -71,6 +71,15 @@ def test_half_deleted_folders_are_made_again(run: Path, tmp_path: Path) -> None:
     assert not left.exists()
 
 
+def test_what_a_killed_evaluation_left_goes_though_nothing_is_to_be_brought(run: Path, tmp_path: Path) -> None:
+    series = RunSeries(str(run), cache_dir=str(tmp_path))
+    left = tmp_path / "checkpoints" / "-".join(run.resolve().parts[-2:]) / f".tokens=1-ab.{2**22 + 1}.part"
+    left.mkdir(parents=True)
+    (left / "config.json").write_text("{}")
+    series.checkpoints()
+    assert not left.parent.exists()
+
+
 def test_material_that_is_not_ours_is_not_replaced(tmp_path: Path) -> None:
     thesis = tmp_path / "checkpoint_series_small_material" / "thesis.tex"
     thesis.parent.mkdir()

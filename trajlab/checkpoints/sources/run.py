@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from trajlab.checkpoints.convert import WEIGHTS, run_tokenizer, write_folder
@@ -36,7 +37,11 @@ class RunSeries:
         return "run:" + "/".join(self.run.resolve().parts[-2:])
 
     def checkpoints(self) -> list[Checkpoint]:
-        """A checkpoint a snapshot. Raises UserError where there is none."""
+        """A checkpoint a snapshot. Raises UserError where there is none.
+
+        What a killed evaluation left in the cache goes here: one that is finished brings no checkpoint any more.
+        """
+        self._tidy()
         found = {step: tokens for tokens, step in snapshot_steps(self.run)}
         if not found:
             raise UserError(
@@ -69,7 +74,12 @@ class RunSeries:
         """Remove the folder; the snapshot stays."""
         if self.cache == "evict":
             remove_folder(self._folder(checkpoint))
-            if self._scratch.is_dir() and not any(self._scratch.iterdir()):
+            self._tidy()
+
+    def _tidy(self) -> None:
+        remove_leftovers(self._scratch)
+        if self._scratch.is_dir() and not any(self._scratch.iterdir()):
+            with suppress(OSError):  # another evaluation has just put something there
                 self._scratch.rmdir()
 
     def _snapshot(self, checkpoint: Checkpoint) -> Path:
