@@ -19,7 +19,7 @@ from torch.nn.utils import clip_grad_norm_
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from trajlab.models.llama import LlamaModel, parameter_count
-from trajlab.training.language_model import LanguageModel, decay_groups
+from trajlab.training.language_model import LanguageModel
 from trajlab.training.schedules import Constant
 
 WINDOWS, CONTEXT = 16, 256
@@ -87,7 +87,9 @@ def transformers_stepper(compiled: bool) -> Callable[[], None]:
         max_position_embeddings=CONTEXT, tie_word_embeddings=True, use_cache=False,
     )  # fmt: skip
     model = LlamaForCausalLM(config)
-    optimizer = torch.optim.AdamW(decay_groups(model), lr=1e-3, fused=True)
+    matrices, vectors = ([p for p in model.parameters() if (p.ndim >= 2) is large] for large in (True, False))
+    groups = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=1e-3, fused=True)
     run = torch.compile(model) if compiled else model
 
     def step() -> None:

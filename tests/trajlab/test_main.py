@@ -97,7 +97,11 @@ def test_a_mistake_gets_one_clear_message(name: str, tmp_path: Path) -> None:
     assert all(word in done.stderr for word in words), done.stderr
 
 
-@pytest.mark.parametrize(("text", "word"), [("", "is empty"), ("Two words.", "<|endoftext|>")])
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [("", "is empty"), ("Two words.", "give a longer text"), ("A good day. " * 300, "<|endoftext|>")],
+    ids=["empty", "short", "one document"],
+)
 def test_a_corpus_that_is_too_small(text: str, word: str, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text(text)
     done = trajlab(*MICRO, f"runs_dir={tmp_path}", f"data.source={tmp_path / 'text.txt'}", check=False)

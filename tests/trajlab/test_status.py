@@ -128,7 +128,10 @@ def test_a_sweep_counts_what_is_still_to_come(tmp_path: Path) -> None:
         # the running one needs 300 s more, the two others 500 s each, one after the other
         assert line == "study: 1 of 4 done, 1 running, 2 to come; 21 min 40 s left for all"
     asked = ["-m", "name=study", f"runs_dir={tmp_path}", "seed=0,1,5"]
-    assert lines_of_the_sweep(asked) == ["study: 1 of 3 done, 1 running, 1 to come; 13 min 20 s left for all"]
+    assert lines_of_the_sweep(asked) == [
+        "study: 1 of 3 done, 1 running, 1 to come; 13 min 20 s left for all",
+        f"to see it: python -m trajlab report {tmp_path / 'study'}",
+    ]
     assert lines_of_the_sweep(["-m", "name=other", f"runs_dir={tmp_path}", "seed=0,1"]) == []
 
 
