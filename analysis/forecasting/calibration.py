@@ -3,8 +3,7 @@
 A posterior knows the noise and the misfit that it was told of, not how wrong a law is on the next family. So the band is not the
 posterior's: it is forecast + spread · q, where q are quantiles of (truth − forecast) / spread over archived curves of other
 families, taken at the same share seen, with the fall of the rate ahead or not, with the schedule known or not. The spread itself
-grows with the horizon and with how far the rate falls. Quantiles are of families, not of curves: each curve weighs
-`family_weights`. Where the schedule is not known the forecast is moved to the archive's median: most runs end in a fall of the
+grows with the horizon and with how far the rate falls. Quantiles are of families, not of curves: each family weighs the same. Where the schedule is not known the forecast is moved to the archive's median: most runs end in a fall of the
 rate that no loss announces, so a law that goes on as before is too high.
 """
 
@@ -14,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-
-from trajlab.analysis.forecasting.archive import family_weights
+from scipy.stats import norm
+from scipy.stats import t as student
 
 SHIPPED = Path(__file__).parent / "calibration.csv"
 """Rebuilt together with the prior: ``python -m trajlab.analysis contest CURVES --rebuild FOLDER``."""
@@ -94,18 +93,32 @@ def calibrate(scaled: pd.DataFrame) -> Calibration:
 
 
 def _quantiles(z_C: np.ndarray, families: Sequence[str], known: bool) -> dict[str, float]:
-    """Weighted quantiles, each pushed out as split-conformal prediction does for one more family.
-
-    What is exchangeable are families: a thousand curves of ten models are ten observations of how wrong the law is on another.
-    """
-    weight_C = family_weights(families)
+    """Quantiles with each family weighing the same, pushed out from the median as far as one more family asks (`stretch`)."""
+    names = pd.Series(list(families))
+    weight_C = 1 / names.map(names.value_counts()).to_numpy(float)
+    weight_C /= weight_C.sum()
     order = np.argsort(z_C)
     heights = np.cumsum(weight_C[order]) - weight_C[order] / 2
+    median = float(np.interp(0.5, heights, z_C[order]))
+    count = len(set(families))
+    units = count if count > 1 else len(names)  # of one family the curves: a band for it alone
     found = {}
     for level in LEVELS:
-        pushed = 0.5 + (level - 0.5) * (1 + 1 / len(set(families)))
-        found[f"q{round(100 * level):02d}"] = float(np.interp(np.clip(pushed, 0, 1), heights, z_C[order]))
-    median = float(np.interp(0.5, heights, z_C[order]))
+        seen = float(np.interp(level, heights, z_C[order]))
+        found[f"q{round(100 * level):02d}"] = median + (seen - median) * stretch(level, units)
     centre = 0.0 if known else median  # the forecast that is given must lie inside its own band
     low = {k: min(found[k], centre - 0.05) for k in ("q05", "q25")}
     return {**low, "q50": median, **{k: max(found[k], centre + 0.05) for k in ("q75", "q95")}}
+
+
+def stretch(level: float, families: int) -> float:
+    """How much farther from the centre than among F families seen a quantile lies for one more, as for draws of a Gaussian.
+
+    The errors of a family are much alike, so ten models are ten observations of how wrong the law is on another. The ends of F
+    draws hold at most (F − 1)/(F + 1) of the next ones: no quantile of nine families holds 90 %. So the tail is Student's,
+    as in the prediction interval of a mean: t_{F−1}(level)/normal(level) · √((F + 1)/(F − 1)). Ten families: 1.23 at 95 %.
+    """
+    if families < 2:
+        return 1.0
+    tail = float(student.ppf(level, families - 1) / norm.ppf(level))
+    return tail * float(np.sqrt((families + 1) / (families - 1)))

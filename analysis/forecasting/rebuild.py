@@ -19,6 +19,11 @@ from trajlab.analysis.forecasting.default import Tables, outlook, situation
 
 FRACTIONS = (0.1, 0.2, 0.4, 0.6, 0.8)
 """Shares of a run's steps at which forecasts are made."""
+LATE = (0.84, 0.88, 0.92, 0.96)
+"""Further shares at which the archive makes forecasts, for bands alone.
+
+Most cooldowns fill the last fifth, so at `FRACTIONS` they lie ahead or are over. Amid them the law expects a quarter to a half more of
+the rest of the gain than comes, in every archived family; bands that never met that held half of the runs of a family left out."""
 FEWEST_SEEN = 8
 """Losses seen below which no forecast is calibrated or scored."""
 
@@ -29,7 +34,7 @@ class Archive:
 
     fits: tuple[ArchivedFit, ...]
     scaled: pd.DataFrame
-    """curve, family, fraction, known, ahead, bucket, error (forecast − loss at the end, nats), z."""
+    """curve, family, fraction (also `LATE`), known, ahead, bucket, error (forecast − loss at the end, nats), z."""
 
     @classmethod
     def of(cls, curves: pd.DataFrame) -> "Archive":
@@ -87,7 +92,7 @@ class Run:
 def _scaled(run: Run, prior: Prior) -> Iterator[dict[str, object]]:
     """One row per fraction, with the schedule known (where it is) and hidden."""
     tables = Tables(prior, Calibration(pd.DataFrame(columns=["known", "ahead", "bucket"])))
-    for fraction in FRACTIONS:
+    for fraction in (*FRACTIONS, *LATE):
         if not FEWEST_SEEN <= (seen := run.seen(fraction)) < len(run.step_R):
             continue
         for lr_R in [None] if run.lr_R is None else [None, run.lr_R]:
