@@ -65,11 +65,11 @@ def contest(options: argparse.Namespace) -> None:
         print(f"{options.rebuild / 'prior.csv'} and calibration.csv")
     if options.out is None:
         return
+    if options.sample is not None:
+        curves = sample(curves, options.sample, options.seed)
     if options.across:
         across(curves, None if names is None else [known[name] for name in names], options)
         return
-    if options.sample is not None:
-        curves = sample(curves, options.sample, options.seed)
     chosen, archive = (
         None if names is None else [known[name] for name in names],
         archive if options.leave_family_out else None,

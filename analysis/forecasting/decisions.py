@@ -29,7 +29,8 @@ class Decision:
 
 def probability_under(o: Outlook, target: float) -> float:
     """Probability that the last loss of the outlook is at most ``target``."""
-    at = o.loss_M[-1] + o.quantiles_4 * o.spread_M[-1]
+    (low_M, high_M), (low50_M, high50_M) = o.band(), o.band(0.5)
+    at = np.array([low_M[-1], low50_M[-1], high50_M[-1], high_M[-1]])
     if target < at[0]:
         return float(norm.cdf(norm.ppf(LEVELS[0]) * (o.loss_M[-1] - target) / max(o.loss_M[-1] - at[0], 1e-12)))
     if target > at[3]:

@@ -12,6 +12,7 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
 from trajlab.analysis.curve_laws import AnnealingLaw, Law, LogarithmicLaw, PowerLaw, ReciprocalLaw
 from trajlab.analysis.forecasting.archive import Prior
@@ -68,13 +69,17 @@ class Outlook:
     situation: Situation
     laws: pd.DataFrame
     """law, weight, backtest (nats, root mean square), refused."""
+    noise: float = 0.0
+    """Standard deviation of a single loss about its neighbours."""
 
     def band(self, level: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
-        """The calibrated band of 90 or 50 %."""
+        """The calibrated band of 90 or 50 %; no narrower than the noise of a single loss, and never under 0."""
         if level not in (0.9, 0.5):
             raise ValueError(f"level={level}: bands are calibrated at 0.9 and 0.5")
         low, high = self.quantiles_4[[0, 3]] if level == 0.9 else self.quantiles_4[[1, 2]]
-        return self.loss_M + low * self.spread_M, self.loss_M + high * self.spread_M
+        least = float(norm.ppf(0.5 + level / 2)) * self.noise
+        low_M, high_M = np.minimum(low * self.spread_M, -least), np.maximum(high * self.spread_M, least)
+        return np.maximum(self.loss_M + low_M, 0.0), self.loss_M + high_M
 
 
 @dataclass(frozen=True)
@@ -158,17 +163,17 @@ def outlook(
     step_R, seen = np.concatenate([step_K, step_M]).astype(float), len(step_K)
     if lr_R is not None and not (np.isfinite(lr_R).all() and (np.asarray(lr_R) >= 0).all() and np.max(lr_R) > 0):
         lr_R = None
-    basis = Basis.of(step_R, lr_R)
+    basis = Basis.of(step_R, lr_R, seen)
     loss_K = _cleaned(np.asarray(loss_K, float))
     ahead = np.arange(seen, len(step_R))
-    mean_M, spread_M = _response(basis, loss_K, seen, ahead, tables.prior)
+    mean_M, spread_M, noise = _response(basis, loss_K, seen, ahead, tables.prior)
     where = situation(step_R, lr_R, seen, basis.first)
     laws = [{"law": "response", "weight": 1.0, "backtest": np.nan, "refused": ""}]
     if rivals:
         mean_M, spread_M, laws = _with_rivals(step_R, loss_K, lr_R, basis, tables.prior, mean_M, spread_M)
     shift = tables.calibration.shift(where)
     quantiles_4 = tables.calibration.quantiles(where) - shift
-    return Outlook(step_R[ahead], mean_M + shift * spread_M, spread_M, quantiles_4, where, pd.DataFrame(laws))
+    return Outlook(step_R[ahead], mean_M + shift * spread_M, spread_M, quantiles_4, where, pd.DataFrame(laws), noise)
 
 
 def _cleaned(loss_K: np.ndarray) -> np.ndarray:
@@ -188,8 +193,8 @@ def situation(step_R: np.ndarray, lr_R: np.ndarray | None, seen: int, first: int
 
 def _response(
     basis: Basis, loss_K: np.ndarray, seen: int, ahead_M: np.ndarray, prior: Prior
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and spread of the losses ahead, over all shapes of the law; the noise of a measured loss is in the spread."""
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Mean and spread of the losses ahead, over all shapes of the law, and the noise of a measured loss, which is in the spread."""
     loss_R = np.concatenate([loss_K[:seen], np.full(len(basis.share_R) - seen, np.nan)])
     points = Points.of(basis, loss_R, seen)
     found = regress(basis, points, ahead_M, *prior.coefficients(basis.peak))
@@ -198,7 +203,7 @@ def _response(
     weight_G /= weight_G.sum()
     mean_M = weight_G @ found.mean_GM
     variance_M = weight_G @ (found.variance_GM + (found.mean_GM - mean_M) ** 2)
-    return points.unit * mean_M, points.unit * np.sqrt(variance_M + points.noise**2)
+    return points.unit * mean_M, points.unit * np.sqrt(variance_M + points.noise**2), points.unit * points.noise
 
 
 def _with_rivals(
@@ -220,7 +225,7 @@ def _with_rivals(
         return mean_M, spread_M, [{"law": "response", "weight": 1.0, "backtest": np.nan, "refused": ""}, *refused]
     late = rows[len(early) :]
     try:
-        tested_M, _ = _response(basis, loss_K, int(early[-1]) + 1, late, prior)
+        tested_M, *_ = _response(basis, loss_K, int(early[-1]) + 1, late, prior)
         own = _rms(tested_M - loss_K[late])
     except ValueError:  # the early part alone is too thin: then no rival is compared with it
         own = 0.0

@@ -16,6 +16,7 @@ import pandas as pd
 from trajlab.analysis.forecasting.archive import ArchivedFit, Prior, build_prior, fit_archived
 from trajlab.analysis.forecasting.calibration import Calibration, calibrate
 from trajlab.analysis.forecasting.default import Tables, outlook, situation
+from trajlab.analysis.forecasting.schedule import warmed_up
 
 FRACTIONS = (0.1, 0.2, 0.4, 0.6, 0.8)
 """Shares of a run's steps at which forecasts are made."""
@@ -83,7 +84,7 @@ class Run:
         """What lies ahead after so many rows: ``decay`` (none of it seen), ``decaying``, ``steady`` or ``unknown``."""
         if self.lr_R is None:
             return "unknown"
-        first = int(np.argmax(self.lr_R >= self.lr_R.max() * (1 - 1e-6)))
+        first = warmed_up(self.lr_R)
         if situation(self.step_R, self.lr_R, seen, first).ahead:
             return "decay"
         return "decaying" if np.ptp(self.lr_R[min(first, len(self.lr_R) - 1) :]) > 0.05 * self.lr_R.max() else "steady"

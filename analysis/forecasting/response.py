@@ -16,6 +16,7 @@ import numpy as np
 
 from trajlab.analysis.curve_laws.curves import Curve
 from trajlab.analysis.curve_laws.lr_path import lr_path
+from trajlab.analysis.forecasting.schedule import warmed_up
 
 ALPHAS = (0.15, 0.25, 0.35, 0.5, 0.65, 0.8, 1.0, 1.3)
 """In sight when chosen: fits of 188 published runs (9 models), whose best exponents lie from 0.25 to 0.8."""
@@ -28,6 +29,8 @@ SHAPES = tuple(product(ALPHAS, range(len(RESPONSES))))
 """(α, which response) of each shape of the grid."""
 COLUMNS_OF = np.array([(0, 1 + ALPHAS.index(alpha), 1 + len(ALPHAS) + r) for alpha, r in SHAPES])
 """Which of `Basis.columns` are those of E, A and B, for each shape (G × 3)."""
+ALL_RISING = 8
+"""Losses that are forecast from even if all of them lie in the warm-up **(ours)**: fewer than three after it are no evidence."""
 LOWEST_RATE = 1e-3
 """Share of the peak as which a lower rate counts in u^γ: the response has no value at 0."""
 
@@ -46,14 +49,19 @@ class Basis:
     """The highest rate; None where the rate isn't known."""
 
     @classmethod
-    def of(cls, step_R: np.ndarray, lr_R: np.ndarray | None) -> "Basis":
-        """For rows in the order of their steps, the last of which is the horizon."""
+    def of(cls, step_R: np.ndarray, lr_R: np.ndarray | None, seen: int | None = None) -> "Basis":
+        """For rows in the order of their steps, the last of which is the horizon.
+
+        Where so many rows are ``seen`` and the rate still rises, the losses of the rise count: there are no others.
+        """
         if lr_R is None:
             share_R = step_R / step_R[-1]
             return cls(share_R, (np.zeros_like(share_R),) * len(RESPONSES), 0, None)
         path = lr_path(Curve("run", step_R, np.full_like(step_R, np.nan), lr_R))
         peak = float(lr_R.max())
-        first = int(np.argmax(lr_R >= peak * (1 - 1e-6)))
+        first = warmed_up(lr_R)
+        if seen is not None and seen >= ALL_RISING and seen - first < 3:
+            first = 0
         after_D = path.step_before_D >= step_R[first]
         area_R, drop_D = path.area_R / path.area_R[-1], path.drop_D[after_D] / peak
         rate_D = np.maximum(path.lr_D[after_D] / peak, LOWEST_RATE)

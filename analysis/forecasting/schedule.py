@@ -5,6 +5,19 @@ Shape: K checkpoints. A rate is NaN where it is not known.
 
 import numpy as np
 
+RISING = 0.5
+"""Share of the highest rate below which a pause in its rise is no end of the warm-up **(ours)**."""
+
+
+def warmed_up(lr_R: np.ndarray) -> int:
+    """The first row of a known schedule after which the rate doesn't rise, at no less than half of its highest.
+
+    Where rates come back (cycles, warm restarts) the highest one may lie ahead, or recur a rounding error higher.
+    """
+    highest = float(lr_R.max())
+    ends = np.flatnonzero((np.diff(lr_R) <= 1e-6 * highest) & (lr_R[:-1] >= RISING * highest))
+    return int(ends[0]) if len(ends) else int(np.argmax(lr_R >= highest * (1 - 1e-6)))
+
 
 def after_warmup(tokens_K: np.ndarray, lr_K: np.ndarray | None) -> np.ndarray:
     """Checkpoints with tokens, from the highest learning rate on (a mask)."""

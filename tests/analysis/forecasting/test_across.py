@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from tests.analysis.forecasting.test_default import STEPS, cooldown, planted
+from trajlab.analysis.__main__ import main
 from trajlab.analysis.curve_laws import AnnealingLaw, MultiPowerLaw, PowerLaw, score
 from trajlab.analysis.forecasting.across import LAST, across_table, run_across
 
@@ -43,6 +44,14 @@ def test_losses_of_the_predicted_run_change_no_prediction_by_a_bit():
     same = ["fits", "final_forecast", "final_low", "final_high"]
     assert len(found[0])
     pd.testing.assert_frame_equal(found[0][same], found[1][same], check_exact=True)
+
+
+def test_a_sample_across_schedules_is_a_sample(tmp_path):
+    family().to_csv(tmp_path / "c.csv", index=False)
+    command = ["contest", str(tmp_path / "c.csv"), "--across", "--sample", "2", "--draws", "1", "--laws", "power"]
+    main([*command, "--out", str(tmp_path)])
+    scored = pd.read_parquet(tmp_path / "across.parquet")
+    assert len(set(scored["curve"]) | set(scored["fits"])) == 2
 
 
 def test_a_family_that_can_not_be_split_is_said():

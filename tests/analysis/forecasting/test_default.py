@@ -91,6 +91,34 @@ def test_a_forecast_of_five_hundred_points_takes_under_two_seconds():
     assert min(seconds) < 2
 
 
+@pytest.mark.parametrize("shape", ["cycles", "restarts", "rising"])
+def test_a_rate_that_comes_back_or_only_rises_is_no_warmup_without_end(shape):
+    """Of ten losses none lies after the highest rate; of the cycle and the restarts a whole peak has been seen."""
+    share = STEPS / STEPS[-1]
+    rate = {
+        "cycles": 0.1 + 0.9 * np.abs(np.sin(np.pi * (3 * share + 0.4))) + 1e-3 * share,
+        "restarts": (0.55 + 0.45 * np.cos(np.pi * ((4 * share) % 1))) * (1 + 1e-3 * share),
+        "rising": share,
+    }[shape]
+    loss = planted(1e-3 * rate, 0.25)
+    chosen = np.arange(4, 250, 10)  # 25 rows
+    o = outlook(STEPS[chosen[:10]], loss[chosen[:10]], STEPS[chosen[10:]], 1e-3 * rate[chosen])
+    assert o.situation.known
+    assert np.abs(o.loss_M - loss[chosen[10:]]).max() < loss[chosen[0]] - loss[chosen[9]]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_band_is_no_narrower_than_the_noise_and_not_negative(known):
+    rng = np.random.default_rng(3)
+    lr = np.full(250, 1e-3)
+    noisy = 2.6 + 12 * STEPS**-0.45 + rng.normal(0, 0.1, 250)
+    low_M, high_M = outlook(STEPS[:200], noisy[:200], STEPS[200:], lr if known else None).band()
+    assert (high_M - low_M).min() > 2 * 1.6 * 0.08
+    assert ((noisy[200:] > low_M) & (noisy[200:] < high_M)).mean() > 0.8
+    wild = rng.uniform(0.2, 6, 8)
+    assert outlook(STEPS[:8], wild, STEPS[8:], lr if known else None).band()[0].min() >= 0
+
+
 def test_a_decision_follows_the_forecast():
     lr = cooldown()
     loss = planted(lr, 0.25)
