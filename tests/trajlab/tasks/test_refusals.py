@@ -128,6 +128,7 @@ import sys
 from hydra import compose, initialize_config_module
 from trajlab.errors import UserError
 from trajlab.tasks import run
+assert "numpy" not in sys.modules  # a third of what most refusals would take
 for name, line in {lines!r}.items():
     with initialize_config_module("trajlab.conf", version_base="1.3"):
         config = compose("config", overrides=[*line, "runs_dir=never"])
