@@ -79,16 +79,17 @@ def conditions(runs: Runs, *, variant: str = "raw") -> Iterator[Condition]:
     frame = frame[(frame["variant"] == variant) & frame["seed"].notna()]
     setting = frame["run"].map(without_seed)
     several = frame.groupby(["experiment"])["split"].nunique()
+    # `Runs.select` would filter every table that has been read
+    steps = dict(iter(runs.steps.groupby("experiment"))) if not runs.steps.empty else {}
     for (experiment, swept, split), part in frame.groupby(["experiment", setting, "split"]):
-        own = runs.select(experiment=experiment)
         members = set(part["run"])
-        manifests = [m for m in own.manifests if m.get("run") in members]
+        manifests = [m for m in runs.manifests if m.get("experiment") == experiment and m.get("run") in members]
         sizes = {m.get("parameters") for m in manifests}
         words = [str(experiment), str(swept), str(split) if several[experiment] > 1 else ""]
         yield Condition(
             name="_".join(w.replace("/", "-").replace("=", "-").replace(",", "_") for w in words if w),
             intervals=part.reset_index(drop=True),
-            steps=own.steps[own.steps["run"].isin(members)] if not own.steps.empty else own.steps,
+            steps=rows[rows["run"].isin(members)] if (rows := steps.get(experiment)) is not None else runs.steps[:0],
             caption=Runs({}, manifests).caption,
             parameters=sizes.pop() if len(sizes) == 1 else None,
         )

@@ -4,6 +4,7 @@
 `power_table` turns a spread between seeds into a number of seeds.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -193,12 +194,13 @@ def power_table(
     """
     if not sd_difference > 0:
         raise ValueError(f"sd_difference={sd_difference}: must be positive; it is the sd over seeds of a difference")
-    rows = []
+    rows, counts = [], sorted(n_seeds)
     for effect in effects:
         d_z = abs(effect) / sd_difference
-        enough = [n for n in n_seeds if paired_t_power(d_z, n, alpha / family) >= power]
+        # power grows with the seeds, so that a few of the counts tell where it is enough
+        first = bisect_left(counts, power, key=lambda n: paired_t_power(d_z, n, alpha / family))
         at = {f"power_at_{n}": paired_t_power(d_z, n, alpha / family) for n in (3, 6, 12)}
-        rows.append({"effect": effect, "d_z": d_z, "seeds": min(enough, default=np.nan), **at})
+        rows.append({"effect": effect, "d_z": d_z, "seeds": counts[first] if first < len(counts) else np.nan, **at})
     return pd.DataFrame(rows)
 
 

@@ -9,6 +9,7 @@ from io import BytesIO, StringIO
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
@@ -41,7 +42,8 @@ def svg_file(figure: Figure) -> str:
         if engine := figure.get_layout_engine():
             engine.execute(figure)
             figure.set_layout_engine("none")
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+        # savefig would draw everything twice, once to lay out what is laid out already
+        FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
     return out.getvalue()
 
 

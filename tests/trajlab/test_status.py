@@ -165,9 +165,13 @@ def test_time_left_with_two_side_by_side() -> None:
     assert sweep_line("e", [run("finished", 1000)] * 2, 0) == "e: 2 of 2 done"
 
 
-def test_it_needs_no_torch() -> None:
-    code = "import sys; from trajlab.status import main; sys.exit('torch' in sys.modules or 'hydra' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+def test_it_needs_neither_torch_nor_pandas(tmp_path: Path) -> None:
+    _stored(tmp_path, "seed=0", "finished", intervals=2)
+    shown = f"import sys; from trajlab.status import main; main([{str(tmp_path)!r}])"
+    code = f"{shown}; print([m for m in ('torch', 'hydra', 'pandas') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert "finished" in done.stdout
+    assert done.stdout.endswith("[]\n")
 
 
 def test_a_folder_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,8 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 ACCELERATORS = ("cpu", "gpu", "cuda", "mps", "auto")
 
 
-STRATEGIES = ("auto", "ddp")
+STRATEGIES = ("auto", "ddp", "fsdp")
+"""The last is known and refused with the reason."""
 
 
 MOST_MARKS = 100_000
@@ -163,13 +164,22 @@ class TrainerConfig:
     """Windows in one forward and backward pass; None: all of a step."""
     evaluation_batch_windows: int = at_least(1)
     gradient_clip: float | None = at_least(0)
-    compile: bool
+    compile: bool | str
+    """Compile the model's forward and backward pass (needs a C++ compiler on a processor): true, false, or auto where the
+    run is long enough to earn the time back (`trajlab.training.compiling`). The last bits differ from an eager run's."""
     on_nonfinite: str = one_of(ON_NONFINITE, "stop")
     """What follows a training loss or gradient norm that is not finite: stop (the run ends as diverged) or skip (that
     step's update is left out and the run goes on)."""
 
     def problems(self) -> Iterator[str]:
         """What no key can see by itself."""
+        if isinstance(self.compile, str) and self.compile != "auto":
+            yield f"trainer.compile={self.compile!r} must be true, false or auto"
+        if self.strategy == "fsdp":
+            yield (
+                "trainer.strategy=fsdp is not there: snapshots, averages and evaluation need whole weights in a process "
+                "(docs/cluster.md); a model that fits one device trains on several with trainer.strategy=ddp"
+            )
         if self.precision == "16-mixed" and self.accelerator == "cpu":
             yield "trainer.precision=16-mixed needs a GPU; on a processor write trainer.precision=bf16-mixed"
 

@@ -188,7 +188,8 @@ def _value(value: Any, kind: Any, metadata: typing.Mapping[str, Any], key: str, 
         return None
     kinds = tuple(k for k in kinds if k is not type(None))
     mapping = isinstance(value, (dict, DictConfig))
-    kind = next((k for k in kinds if mapping == _is_group(k)), kinds[0])
+    fitting = [k for k in kinds if mapping == _is_group(k)] or kinds
+    kind = next((k for k in fitting if isinstance(k, type) and isinstance(value, k)), fitting[0])
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if kind is DictConfig and mapping:
         return value if isinstance(value, DictConfig) else OmegaConf.create(value)

@@ -5,15 +5,19 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from trajlab.config.groups import TokenizerConfig
-from trajlab.data.corpora import Corpus
 from trajlab.data.text_files import END_OF_TEXT
 from trajlab.errors import UserError
 from trajlab.files import publish
+
+if TYPE_CHECKING:  # a refusal is told from this module: what it doesn't need isn't imported for it
+    import numpy as np
+
+    from trajlab.data.corpora import Corpus
 
 __all__ = [
     "byte_tokenizer",
@@ -28,7 +32,7 @@ __all__ = [
 ]
 
 
-def opened(config: TokenizerConfig, corpus: Corpus, cache_dir: Path) -> Tokenizer:
+def opened(config: TokenizerConfig, corpus: "Corpus", cache_dir: Path) -> Tokenizer:
     """The tokenizer that a configuration asks for. Raises UserError where it can't be had."""
     if config.path:
         return load(config.path)
@@ -69,7 +73,7 @@ def _byte_level(model: models.BPE) -> Tokenizer:
     return tokenizer
 
 
-def train_bpe(corpus: Corpus, vocab_size: int, train_bytes: int, cache_dir: Path) -> Tokenizer:
+def train_bpe(corpus: "Corpus", vocab_size: int, train_bytes: int, cache_dir: Path) -> Tokenizer:
     """A tokenizer of ``vocab_size`` entries from the first ``train_bytes`` of the training split, or the cached one.
 
     Id 0 is the end of a text. Raises UserError for an empty split and where the text holds too few different pairs.
@@ -119,7 +123,7 @@ def fingerprint(tokenizer: Tokenizer) -> str:
     return hashlib.blake2b(tokenizer.to_str().encode(), digest_size=12).hexdigest()
 
 
-def token_bytes(tokenizer: Tokenizer) -> np.ndarray | None:
+def token_bytes(tokenizer: Tokenizer) -> "np.ndarray | None":
     """Bytes of text that each id stands for (int64, length V), special tokens none; null where an id alone doesn't tell.
 
     Byte-level vocabularies, and those with a sign for the space or with bytes for what they lack, have such a table. Where
@@ -146,7 +150,9 @@ PROBES = (
 """What tokenizers change or drop: spaces of all kinds, capitals, composed and compatible characters, rare ones."""
 
 
-def _table(tokenizer: Tokenizer, bytes_of: Callable[[str], int]) -> np.ndarray:
+def _table(tokenizer: Tokenizer, bytes_of: Callable[[str], int]) -> "np.ndarray":
+    import numpy as np
+
     added = tokenizer.get_added_tokens_decoder()
     table_V = np.zeros(tokenizer.get_vocab_size(), np.int64)
     for i in range(len(table_V)):
@@ -164,12 +170,14 @@ def _decoded_length(entry: str) -> int:
     return len(entry.replace("▁", " ").encode())
 
 
-def bytes_behind(text: str, offsets: Sequence[tuple[int, int]] | None, count: int) -> np.ndarray:
+def bytes_behind(text: str, offsets: Sequence[tuple[int, int]] | None, count: int) -> "np.ndarray":
     """UTF-8 bytes of each of ``count`` tokens of ``text`` (int64). A character that several share counts at the first that reaches it.
 
     Text between two tokens, dropped by the tokenizer, counts at the later one, so that all bytes are counted once. Without
     offsets (slow tokenizers) all stand at the last token, which leaves sums over whole texts exact.
     """
+    import numpy as np
+
     sizes = np.zeros(count, np.int64)
     if not count:
         return sizes
@@ -182,7 +190,7 @@ def bytes_behind(text: str, offsets: Sequence[tuple[int, int]] | None, count: in
     return sizes
 
 
-def _head(corpus: Corpus, limit_bytes: int) -> Iterator[str]:
+def _head(corpus: "Corpus", limit_bytes: int) -> Iterator[str]:
     documents = corpus.documents("train")
     first = next(documents, None)
     if first is None:

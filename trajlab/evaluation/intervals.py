@@ -7,8 +7,6 @@ optimizer step whose token count reaches it: with 4,096 tokens a step the mark o
 from collections.abc import Sequence
 from math import ceil
 
-import numpy as np
-
 from trajlab.config.groups import IntervalsConfig
 from trajlab.errors import UserError
 
@@ -71,6 +69,8 @@ class TokenSchedule(Marks):
     @classmethod
     def geometric(cls, budget_tokens: int, first_tokens: int, count: int, tokens_per_step: int) -> "TokenSchedule":
         """0 and ``count`` marks in equal ratios from the first to the budget; those within one step become one."""
+        import numpy as np  # refusals need this module, and most of them no numpy
+
         steps = np.geomspace(first_tokens, budget_tokens, count) / tokens_per_step
         marks = np.unique(np.maximum(np.round(steps), 1).astype(int)) * tokens_per_step
         marks = marks[marks < budget_tokens - tokens_per_step]

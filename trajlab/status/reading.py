@@ -70,7 +70,8 @@ def facts(folder: Path) -> Facts:
 
 def _rows(part: Path, columns: list[str]) -> list[dict[str, Any]]:
     try:
-        return pq.read_table(part, columns=columns, partitioning=None).to_pylist()
+        # read_table goes through a data set, for which pandas is imported
+        return pq.ParquetFile(part).read(columns=columns).to_pylist()
     except (pa.ArrowException, OSError, KeyError):
         return []
 

@@ -47,6 +47,7 @@ MANIFEST_KEYS = (
     "versions",
     "git_commit",
     "threads",
+    "compiled",
     "machine",
     "host",
 )

@@ -120,7 +120,8 @@ def _job(asked: Configured[TrainConfig], store: RunStore, team: Team) -> _Job:
     torch.set_num_threads(threads)
     schedule = token_schedule(checked.intervals, checked.tokens_per_step)
     data = prepare_data(checked.data, checked.tokenizer, schedule.final_tokens)
-    return _Job(asked, store, team, threads, schedule, data, build_module(asked.config, checked, data))
+    module = build_module(asked.config, checked, data, schedule.final_tokens, store.manifest() or {})
+    return _Job(asked, store, team, threads, schedule, data, module)
 
 
 def _threads(store: RunStore, team: Team) -> int:
@@ -140,7 +141,7 @@ def _begin(asked: Configured[TrainConfig], store: RunStore, team: Team, *, resum
     if resume:
         refuse_other_data(store, job.data)
     entries = manifest_entries(asked.plain, job.data, job.module.model, job.threads)
-    store.update_manifest(**entries, status="running", started=now())
+    store.update_manifest(**entries, compiled=job.module.compiled, status="running", started=now())
     store.write_config(asked.yaml)
     _banner(job, entries["parameters"])
     checkpoint = _checkpoint(store, job.schedule, job.module) if resume else None
@@ -246,5 +247,5 @@ def _banner(job: _Job, parameters: int) -> None:
         f"{job.store.folder}: {parameters:,} parameters on {data.source} [{data.fingerprint}]{floor}\n"
         f"  {schedule.final_tokens:,} tokens in {schedule.final_step:,} steps of {schedule.tokens_per_step:,}, "
         f"{data.unique_tokens:,} of them unique; {len(schedule)} intervals; {processes}{job.threads} threads, "
-        f"{job.asked.checked.trainer.precision}"
+        f"{job.asked.checked.trainer.precision}{', compiled' if job.module.compiled else ''}"
     )

@@ -70,6 +70,8 @@ class LanguageModel(L.LightningModule):
         self._schedule = schedule
         # evaluation runs the plain model, so raw and averaged weights go through the same kernels
         hidden = cast(CausalLM, model).hidden
+        self.compiled = compile
+        """Whether training runs the compiled model."""
         self._body: Callable[[Tensor], Tensor] = torch.compile(hidden) if compile else hidden
         self.train_loss = self.grad_norm = self.lr = float("nan")
         self.update_left_out = False

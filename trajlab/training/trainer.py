@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Mapping
 
 import lightning as L
 import torch
@@ -17,6 +18,7 @@ from trajlab.evaluation.context import RunContext
 from trajlab.evaluation.intervals import TokenSchedule
 from trajlab.evaluation.members import build_members
 from trajlab.rng import seed_of
+from trajlab.training.compiling import compiled
 from trajlab.training.evaluation_driver import EvaluationDriver
 from trajlab.training.language_model import LanguageModel
 from trajlab.training.loggers import RunLogger
@@ -26,8 +28,13 @@ from trajlab.training.stopping import AgreeOnSignal, StopOnDivergence, StopOnSig
 from trajlab.training.team import Team
 
 
-def build_module(config: DictConfig, checked: TrainConfig, data: PreparedData) -> LanguageModel:
-    """The model, initialised from the run's ``init`` generator, and how it is trained."""
+def build_module(
+    config: DictConfig, checked: TrainConfig, data: PreparedData, tokens: int, stored: Mapping[str, object]
+) -> LanguageModel:
+    """The model, initialised from the run's ``init`` generator, and how it is trained for ``tokens``.
+
+    ``stored`` is the run's manifest as far as there is one: a run that is resumed stays compiled, or eager, as it was.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of("init", checked.seed_for("init")))
         model = build(config.model, "model")
@@ -36,14 +43,15 @@ def build_module(config: DictConfig, checked: TrainConfig, data: PreparedData) -
             f"the tokenizer has {entries:,} entries, model.vocab_size={model.vocab_size:,}; "
             "a model needs an entry for each token: raise model.vocab_size or lower tokenizer.vocab_size"
         )
+    trainer, parameters = checked.trainer, sum(p.numel() for p in model.parameters())
     return LanguageModel(
         model,
         build(config.optimizer, "optimizer"),
         build(config.schedule, "schedule"),
         checked.tokens_per_step,
-        micro_batch_windows=checked.trainer.micro_batch_windows,
-        gradient_clip=checked.trainer.gradient_clip,
-        compile=checked.trainer.compile,
+        micro_batch_windows=trainer.micro_batch_windows,
+        gradient_clip=trainer.gradient_clip,
+        compile=compiled(trainer.compile, parameters, tokens, trainer.accelerator, stored.get("compiled")),
         position_weights_T=position_weights(
             checked.data.context, checked.loss.position_weighting, checked.loss.position_factor
         ),

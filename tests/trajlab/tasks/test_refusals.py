@@ -42,6 +42,8 @@ REFUSED = {
     "float16 on a processor": (["trainer.precision=16-mixed"], "needs a GPU"),
     "an unknown accelerator": (["trainer.accelerator=nope"], "trainer.accelerator='nope'"),
     "an unknown strategy": (["trainer.strategy=nope"], "trainer.strategy='nope'"),
+    "sharded parameters": (["trainer.strategy=fsdp"], "trainer.strategy=fsdp is not there"),
+    "an unknown way to compile": (["trainer.compile=maybe"], "trainer.compile='maybe' must be true, false or auto"),
     "a seed of 64 bits": (["seed=9223372036854775808"], "2**63"),
     "a thousand million unique tokens": (["data.unique_tokens=999999999"], "data.unique_tokens=999999999"),
     "a tokenizer that is none": (["tokenizer.path=/etc/passwd"], "is no tokenizer.json"),
@@ -111,7 +113,7 @@ LIGHT = [
     "a negative rate", "a rate of words", "a rate that is no number", "an endless rate", "no rate", "one beta",
     "a negative decay", "a limit that is no number", "no marks", "a billion marks", "a mark at every token",
     "a first mark beyond the budget", "half of geometric", "an unknown precision", "a precision near one",
-    "float16 on a processor", "an unknown accelerator", "an unknown strategy", "a seed of 64 bits",
+    "float16 on a processor", "an unknown accelerator", "an unknown strategy", "sharded parameters", "an unknown way to compile", "a seed of 64 bits",
     "a thousand million unique tokens", "a tokenizer that is none", "a task that is none", "a reference to nothing",
     "a reference to nothing in a node", "export of no file", "a context of one token", "an unknown precision of a series",
     "a precision that a series doesn't have",
@@ -128,6 +130,7 @@ import sys
 from hydra import compose, initialize_config_module
 from trajlab.errors import UserError
 from trajlab.tasks import run
+assert "numpy" not in sys.modules  # a third of what most refusals would take
 for name, line in {lines!r}.items():
     with initialize_config_module("trajlab.conf", version_base="1.3"):
         config = compose("config", overrides=[*line, "runs_dir=never"])
