@@ -144,6 +144,7 @@ def run_line(argv: list[str]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves exceptions to us; its own answer is up to 49 lines long
     try:
         with redirect_stderr(WithoutHydrasLine(sys.stderr)):  # type: ignore[type-var]
+            _tell_of_the_sweep(argv[1:], begins=True)
             job()
         _tell_of_the_sweep(argv[1:])
     except Exception as e:
@@ -155,13 +156,13 @@ def run_line(argv: list[str]) -> None:
         del os.environ["HYDRA_FULL_ERROR"]
 
 
-def _tell_of_the_sweep(arguments: list[str]) -> None:
-    """One line for a sweep that is over: how many of its runs are done."""
-    if not set(MULTIRUN) & set(arguments):
+def _tell_of_the_sweep(arguments: list[str], begins: bool = False) -> None:
+    """One line for a sweep that begins, how many runs it has, or that is over, how many of them are done."""
+    if not set(MULTIRUN) & set(arguments) or any(a in ("--cfg", "-c", "--info") for a in arguments):
         return
-    from trajlab.status.sweep import lines_of_the_sweep
+    from trajlab.status.sweep import lines_before_the_sweep, lines_of_the_sweep
 
-    for line in lines_of_the_sweep(arguments):
+    for line in (lines_before_the_sweep if begins else lines_of_the_sweep)(arguments):
         say(line)
 
 
