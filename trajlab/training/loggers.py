@@ -142,8 +142,8 @@ class WandbLogger(lightning_loggers.WandbLogger):
 
         if wandb.setup().settings.mode in OFFLINE:  # `wandb offline` was written in this folder
             return True
-        quietly = {"prompt": False, "verify": False}
-        return not set(quietly) <= set(signature(wandb.login).parameters) or bool(wandb.login(**quietly))
+        tells = {"prompt", "verify"} <= set(signature(wandb.login).parameters)  # older ones would ask here
+        return not tells or bool(wandb.login(prompt=False, verify=False))
 
     def __init__(
         self,
