@@ -4,7 +4,8 @@ A published study is a folder::
 
     study.toml             what no table holds: question, commands, how it differs from the paper
     runs/<experiment>/<run>/manifest.json, metrics/<table>/part-….parquet
-    README.md, report.html made by `rebuild` from the two above
+    README.md, report.html, main.svg
+                           made by `rebuild` from the two above
 
 `publish` fills ``runs``. Whatever a page says in numbers comes from the tables, so a page can't grow old beside them.
 """
@@ -28,12 +29,15 @@ import pyarrow.parquet as pq
 from trajlab.analysis.claims import claim_sets, judged, judged_experiments
 from trajlab.analysis.load import Runs, load_runs
 from trajlab.analysis.report import write_report
+from trajlab.analysis.report.in_short import by_verdict, in_short
 from trajlab.analysis.report.tables import markdown
 
 LIMIT_BYTES = 5_000_000
 """A study's tables together: what a repository carries without harm. Larger ones name the tables to leave out."""
 
-DESCRIPTION, PAGE, REPORT, RUNS = "study.toml", "README.md", "report.html", "runs"
+DESCRIPTION, PAGE, REPORT, FIGURE, RUNS = "study.toml", "README.md", "report.html", "main.svg", "runs"
+MAIN = ("*_gain.svg", "turn-*.svg", "series-*.svg")
+"""The figure of the report that stands on the page: what averages gained, else the curve with its turn, else the series."""
 MARKER = "published.txt"
 """Beside the runs that `publish` wrote, and may therefore replace."""
 
@@ -49,6 +53,8 @@ class Description:
     """As typed, from the first to the last."""
     differs: tuple[str, ...]
     """How what was run differs from the paper, and why; a sentence or two each."""
+    corpus: str = ""
+    """What the text is called, where the runs know it by its place on one machine; may be left out."""
 
     @classmethod
     def read(cls, path: Path) -> "Description":
@@ -61,6 +67,8 @@ class Description:
             raise ValueError(f"{path} is no TOML: {e}") from None
         texts = {key: _text(held, key, path) for key in ("title", "question")}
         lists = {key: _texts(held, key, path) for key in ("commands", "differs")}
+        if "corpus" in held:
+            texts["corpus"] = _text(held, "corpus", path)
         return cls(**texts, **lists)  # type: ignore[arg-type]
 
 
@@ -174,25 +182,33 @@ def studies(results: Path) -> list[Path]:
 
 
 def rebuild(study: Path) -> Path:
-    """Make README.md and report.html of a published study anew; the path of README.md."""
+    """Make README.md, report.html and main.svg of a published study anew; the path of README.md."""
     runs = load_runs(study / RUNS)
     text = page(study, runs)
     with tempfile.TemporaryDirectory() as aside:
         report = write_report(runs, aside, Description.read(study / DESCRIPTION).title)
         shutil.copyfile(report, study / REPORT)
+        figures = (f for pattern in MAIN for f in sorted((report.parent / "figures").glob(pattern)))
+        if (figure := next(figures, None)) is not None:
+            shutil.copyfile(figure, study / FIGURE)
     (study / PAGE).write_text(text, encoding="utf-8")
     return study / PAGE
 
 
 def page(study: Path, runs: Runs) -> str:
-    """The text of README.md: question, commands, what was run, claims, differences, cost."""
+    """The text of README.md: question, answer, commands, what was run, cost, differences, all claims. The runs learn what their text is called."""
     told = Description.read(study / DESCRIPTION)
+    _call(runs, told.corpus)
+    judged = dict(_judged(runs))
     parts = [
-        f"# {told.title}\n\n{told.question}\n\nThe whole report is [report.html]({REPORT}), one file to open in a browser.",
+        f"# {told.title}\n\n{told.question}",
+        *_answer(runs, judged),
+        f"The whole report is [report.html]({REPORT}), one file to open in a browser.",
         "## What was run\n\n```bash\n" + "\n".join(told.commands) + f"\n```\n\n{markdown(_conditions(runs))}",
-        f"{runs.caption[0].upper()}{runs.caption[1:]}. {_cost(runs)}{_resumed(runs)}{_changed(study)}",
-        *_claims(runs),
+        f"{runs.caption[0].upper()}{runs.caption[1:]}. {_cost(runs)}{_resumed(runs)}{_changed(study)} "
+        "The lowest loss is the mean of each seed's own lowest.",
         "## What differs from the paper\n\n" + "\n".join(f"- {d}" for d in told.differs),
+        *(_claims(experiment, reading, table) for experiment, (reading, table) in judged.items()),
         f"## To rebuild this page\n\n`python -m trajlab.analysis results {study.parent.name}/{study.name}` reads `runs/` and "
         f'`{DESCRIPTION}` alone. To read the tables: `load_runs("{study.parent.name}/{study.name}/runs")`.',
     ]
@@ -236,9 +252,38 @@ def _changed(study: Path) -> str:
     return f" {' '.join(changes)}" if changes else ""
 
 
-def _claims(runs: Runs) -> Iterator[str]:
+def _call(runs: Runs, corpus: str) -> None:
+    """Let the runs call their text by its name, where there is one: in captions and in the strip above the report."""
+    for manifest in runs.manifests:
+        if corpus and manifest.get("data"):
+            manifest["data"]["source"] = corpus
+
+
+def _judged(runs: Runs) -> Iterator[tuple[str, tuple[str, pd.DataFrame]]]:
+    """Of each experiment with published claims: where they are from and how they are read, and their table."""
     for name, claims in claim_sets().items():
         for experiment in judged_experiments(runs, name, claims):
             table = judged(runs.select(experiment=experiment), name, claims)
             if not table.empty:
-                yield f"## The published claims: {experiment}\n\n{claims.source}. {claims.reading}\n\n{markdown(table)}"
+                yield experiment, (f"{claims.source}. {claims.reading}", table)
+
+
+def _answer(runs: Runs, claims: Mapping[str, tuple[str, pd.DataFrame]]) -> list[str]:
+    """What came out, in sentences, and the published claims by verdict."""
+    told = in_short(runs)
+    if not told:
+        return []
+    several = len(told) > 1
+    parts = [f"**{name}.** {' '.join(said)}" if several else " ".join(said) for name, said in told.items()]
+    for experiment, (_, table) in claims.items():
+        of = f" on {experiment}" if len(claims) > 1 else ""
+        lines = "\n".join(f"- {line}" for line in by_verdict(table))
+        parts.append(
+            f"The published claims{of}, [all with their numbers](#the-published-claims-{experiment}):\n\n{lines}"
+        )
+    first = next(iter(told.values()))[0].replace("[", "").replace("]", "")
+    return ["## The answer", *parts[: len(told)], f"![{first}]({FIGURE})", *parts[len(told) :]]
+
+
+def _claims(experiment: str, reading: str, table: pd.DataFrame) -> str:
+    return f"## The published claims: {experiment}\n\n{reading}\n\n{markdown(table)}"

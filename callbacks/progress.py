@@ -34,28 +34,42 @@ class Progress(RunCallback):
         due = self.run.due(trainer.global_step) is not None
         if trainer.is_global_zero and (due or now - self._shown > (0.5 if terminal else self.every_seconds)):
             self._shown = now
-            line = self._line(trainer.global_step, now, training_module(pl_module).train_loss)
+            parts = self._parts(trainer.global_step, now, training_module(pl_module).train_loss)
             print(
-                f"\r\033[K{line if due else fitted(line)}" if terminal else line,  # what stays may wrap
+                f"\r\033[K{' | '.join(parts.values()) if due else narrowed(parts)}"  # what stays may wrap
+                if terminal
+                else " | ".join(parts.values()),
                 end="\n" if due or not terminal else "",
                 file=sys.stderr,
                 flush=True,
             )
 
-    def _line(self, step: int, now: float, train_loss: float) -> str:
+    def _parts(self, step: int, now: float, train_loss: float) -> dict[str, str]:
         per_step, total = self.run.schedule.tokens_per_step, self.run.schedule.final_tokens
         speed = (step - self._first_step) * per_step / max(now - self._started, 1e-9)
         latest = self.run.latest
         evaluated = [f"{split} {loss:.4f}" for (split, variant), loss in latest.losses.items() if variant == RAW]
-        parts = [
-            self.run.store.run,
-            f"{step * per_step:,} of {total:,} tokens ({step * per_step / total:.1%})",
-            " ".join([f"loss {train_loss:.4f}", *evaluated]),
-            *([forecast_text(latest.forecast)] if latest.forecast else []),
-            f"{speed:,.0f} tokens/s",
-            f"{duration((total - step * per_step) / speed)} left",
-        ]
-        return " | ".join(parts)
+        return {
+            "run": self.run.store.run,
+            "tokens": f"{step * per_step:,} of {total:,} tokens ({step * per_step / total:.1%})",
+            "losses": " ".join([f"loss {train_loss:.4f}", *evaluated]),
+            **({"forecast": forecast_text(latest.forecast)} if latest.forecast else {}),
+            "speed": f"{speed:,.0f} tokens/s",
+            "left": f"{duration((total - step * per_step) / speed)} left",
+        }
+
+
+def narrowed(parts: dict[str, str]) -> str:
+    """The parts as one line that fits the terminal: what can be spared goes first, how long it still takes never."""
+    parts = dict(parts)
+    for spared in ("speed", "forecast", "tokens", "losses"):
+        if (line := " | ".join(parts.values())) == fitted(line):
+            return line
+        if spared == "tokens":
+            parts["tokens"] = parts["tokens"].rpartition("(")[2].rstrip(")")  # 51.2 %
+        else:
+            parts.pop(spared, None)
+    return fitted(" | ".join(parts.values()))
 
 
 def forecast_text(final: FinalLoss) -> str:

@@ -4,6 +4,8 @@ import os
 import re
 import sys
 import traceback
+from contextlib import redirect_stderr
+from typing import TextIO
 
 import hydra
 from hydra import compose, initialize_config_module
@@ -25,8 +27,26 @@ SERIES = ("hf", "hf_folders", "opt", "pythia", "trajlab_run")
 BENCHMARK_KEYS = ("tasks", "backend", "shots", "limit")
 
 
+HYDRAS_LINE = "Error executing job with overrides:"
+"""What Hydra writes before an error: the whole command line again, between a person and the answer."""
+
+
 class CommandLineError(Exception):
     """Something on the line that can't be meant."""
+
+
+class WithoutHydrasLine:
+    """A stream that leaves out `HYDRAS_LINE`, which no setting of Hydra does; in all else the stream itself."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Pass the text on; the number of characters taken."""
+        return len(text) if text.startswith(HYDRAS_LINE) else self._stream.write(text)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
 
 
 def expand_spans(override: str) -> str:
@@ -123,7 +143,9 @@ def run_line(argv: list[str]) -> None:
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves exceptions to us; its own answer is up to 49 lines long
     try:
-        job()
+        with redirect_stderr(WithoutHydrasLine(sys.stderr)):  # type: ignore[type-var]
+            _tell_of_the_sweep(argv[1:], begins=True)
+            job()
         _tell_of_the_sweep(argv[1:])
     except Exception as e:
         _tell_of_the_sweep(argv[1:])
@@ -134,13 +156,13 @@ def run_line(argv: list[str]) -> None:
         del os.environ["HYDRA_FULL_ERROR"]
 
 
-def _tell_of_the_sweep(arguments: list[str]) -> None:
-    """One line for a sweep that is over: how many of its runs are done."""
-    if not set(MULTIRUN) & set(arguments):
+def _tell_of_the_sweep(arguments: list[str], begins: bool = False) -> None:
+    """One line for a sweep that begins, how many runs it has, or that is over, how many of them are done."""
+    if not set(MULTIRUN) & set(arguments) or any(a in ("--cfg", "-c", "--info") for a in arguments):
         return
-    from trajlab.status.sweep import lines_of_the_sweep
+    from trajlab.status.sweep import lines_before_the_sweep, lines_of_the_sweep
 
-    for line in lines_of_the_sweep(arguments):
+    for line in (lines_before_the_sweep if begins else lines_of_the_sweep)(arguments):
         say(line)
 
 
@@ -156,7 +178,7 @@ def explained(error: Exception, overrides: list[str]) -> str | None:
     if isinstance(error, OverrideParseException):
         return f"{error.override} can't be read as KEY=VALUE ({_one_line(error)}); quote what has =, comma or brackets in it"
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return _one_line(error) + _suggestion(str(error), overrides)
+        return _one_line(error).rstrip(".") + _suggestion(str(error), overrides)
     if isinstance(error, OSError) and error.strerror:
         where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
         return f"{where}{error.strerror}; make it readable, writable or roomier, and write the same command again"

@@ -57,7 +57,9 @@ def _lead(scores: pd.DataFrame, fraction: float, law: str, baseline: pd.DataFram
     lead_S = (baseline.set_index("run")["mae"] - own).dropna().to_numpy(float)
     if len(lead_S) < 3:
         return not_testable(
-            claim, "over 0", f"{len(lead_S)} runs where neither was refused; a spread over seeds needs three"
+            claim,
+            "over 0",
+            f"{len(lead_S)} run{'s' if len(lead_S) != 1 else ''} where neither was refused; a spread over seeds needs three",
         )
     return one_sided(
         claim,

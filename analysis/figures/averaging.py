@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from trajlab.analysis.averaging_gain import over_seeds
 from trajlab.analysis.figures.curves import seed_band
-from trajlab.analysis.figures.style import DASHES, PALETTE, beside, new_figure, token_axis
+from trajlab.analysis.figures.style import PALETTE, beside, line_style, new_figure, token_axis
 
 GAIN = "gain over raw (nats per token)"
 
@@ -16,7 +16,8 @@ def gain_curves(gains: pd.DataFrame, *, caption: str = "", title: str = "Gain of
     """`averaging_gain.gain` against tokens, a colour a variant; above zero the average is better."""
     figure, (ax,) = new_figure(title, caption)
     for place, (variant, frame) in enumerate(gains.groupby("variant")):
-        seed_band(ax, frame, "gain", PALETTE[place % len(PALETTE)], str(variant), DASHES[place % len(DASHES)])
+        colour, dash = line_style(place)
+        seed_band(ax, frame, "gain", colour, str(variant), dash)
     ax.axhline(0, color="0.3", linewidth=0.8)
     # the first intervals, where an average lags far behind, would flatten all the others
     settled = gains.loc[gains["progress"] > 0.1, "gain"]

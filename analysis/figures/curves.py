@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.typing import LineStyleType
 
 from trajlab.analysis.conditions import refuse_several, with_condition
-from trajlab.analysis.figures.style import DASHES, PALETTE, beside, human_count, new_figure, plain_log, token_axis
+from trajlab.analysis.figures.style import beside, human_count, line_style, new_figure, plain_log, token_axis
 from trajlab.analysis.statistics.intervals import t_interval
 
 LABELS = {
@@ -46,12 +46,14 @@ def interval_curves(
 
     ``floor`` draws the entropy floor, in nats; only for the loss.
     """
-    figure, (ax,) = new_figure(title or f"{LABELS.get(value, value)} along training", caption)
+    label = LABELS.get(value, value)
+    figure, (ax,) = new_figure(title or f"{label[0].upper()}{label[1:]} along training", caption)
     shown = with_condition(intervals.dropna(subset=[value]))
     groups = sorted(shown.groupby(["variant", "split", "condition"]), key=lambda named: named[0][0] != "raw")
     for place, ((variant, split, condition), group) in enumerate(groups):
         name = ", ".join(w for w in (split, variant, condition) if w)
-        seed_band(ax, group, value, PALETTE[place % len(PALETTE)], name, DASHES[place % len(DASHES)])
+        colour, dash = line_style(place)
+        seed_band(ax, group, value, colour, name, dash)
     if floor is not None and value == "loss" and floor < shown[value].min() - 0.25 * np.ptp(shown[value]):
         ax.plot([], [], " ", label=f"entropy floor {floor:.3f}, below")  # drawn, it would squeeze the curves
     elif floor is not None and value == "loss":

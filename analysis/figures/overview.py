@@ -32,7 +32,6 @@ def turn_figure(
     figure, (ax,) = new_figure("", caption)
     figure.set_size_inches(NARROW if narrow else WIDE)
     mean = mean_and_seeds(ax, intervals, "loss", PALETTE[0], "-", "validation")
-    _minimum(ax, mean)
     labels = [(float(mean.iloc[-1]), f"validation {mean.iloc[-1]:.2f}", PALETTE[0])]
     if "train_loss" in intervals and intervals["train_loss"].notna().any():
         train = mean_and_seeds(
@@ -40,6 +39,7 @@ def turn_figure(
         )
         labels.append((float(train.iloc[-1]), f"training {train.iloc[-1]:.2f}", PALETTE[1]))
     value_range(ax, intervals, ("loss", "train_loss"), log)
+    _minimum(ax, mean, intervals)
     token_range(ax, intervals, log)
     if not log:
         _epochs(ax, intervals)
@@ -86,7 +86,8 @@ def token_range(ax: Axes, intervals: pd.DataFrame, log: bool) -> None:
         ax.set_xlim(0, last)
 
 
-def _minimum(ax: Axes, mean: pd.Series) -> None:
+def _minimum(ax: Axes, mean: pd.Series, intervals: pd.DataFrame) -> None:
+    """The circle, and beside it what it is: below the curve, or above it where the training loss is near below."""
     place, loss = float(mean.idxmin()), float(mean.min())
     ax.plot(
         [place],
@@ -104,12 +105,21 @@ def _minimum(ax: Axes, mean: pd.Series) -> None:
     ax.annotate(
         f"lowest {loss:.2f} at {human_count(place)}",
         (place, loss),
-        xytext=(8, -16),
+        xytext=(8, 22 if _near_below(ax, place, loss, intervals) else -16),
         textcoords="offset points",
         fontsize=9,
         fontweight="bold",
         ha="left" if place < 0.6 * mean.index[-1] else "right",
     )
+
+
+def _near_below(ax: Axes, tokens: float, loss: float, intervals: pd.DataFrame) -> bool:
+    """Whether the training loss lies where a label below the curve would stand."""
+    if "train_loss" not in intervals:
+        return False
+    train = intervals.loc[intervals["tokens"].between(0.7 * tokens, 1.3 * tokens), "train_loss"].dropna()
+    low, high = ax.get_ylim()
+    return bool(((train < loss) & (train > loss - 0.2 * (high - low))).any())
 
 
 def _epochs(ax: Axes, intervals: pd.DataFrame) -> None:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from trajlab.analysis.figures.style import DASHES, PALETTE, beside, legend, new_figure, token_axis
+from trajlab.analysis.figures.style import PALETTE, beside, legend, line_style, new_figure, token_axis
 
 MANY_POINTS = 4000
 """Points of a figure beyond which lines are drawn as an image inside the SVG."""
@@ -23,11 +23,8 @@ def stability_panels(telemetry: pd.DataFrame, spread: pd.DataFrame, *, caption: 
     figure, axes = new_figure("Stability along training", caption, rows=2, columns=2, height=2.8)
     means = spread.set_index("interval")["mean"]
     for place, (run, curve) in enumerate(telemetry.groupby("run")):
-        style: dict[str, Any] = {
-            "color": PALETTE[place % len(PALETTE)],
-            "linestyle": DASHES[place % len(DASHES)],
-            "linewidth": 0.9,
-        }
+        colour, dash = line_style(place)
+        style: dict[str, Any] = {"color": colour, "linestyle": dash, "linewidth": 0.9}
         for ax, column in zip(axes[:3], ("delta", "volatility", "drawdown"), strict=True):
             ax.plot(curve["tokens"], curve[column], label=str(run), **style)
         apart = curve["loss"].to_numpy() - means.reindex(curve["interval"]).to_numpy()

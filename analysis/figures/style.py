@@ -12,6 +12,7 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.typing import LineStyleType
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f6000", "#4d4d4d")
 """Colours in the order in which series appear: Okabe & Ito's (2008), which colour-blind readers tell apart; its yellow, too
@@ -19,6 +20,12 @@ pale for a line on white, is replaced by a dark brown, and its black by a grey t
 
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.5, 1.5)))
 """Line styles in the same order, so that colour is never the only difference."""
+
+
+def line_style(place: int) -> tuple[str, LineStyleType]:
+    """Colour and dash of the line at a place: the ninth has the first one's colour again, and another dash."""
+    return PALETTE[place % len(PALETTE)], DASHES[(place + place // len(PALETTE)) % len(DASHES)]
+
 
 RC = {
     "figure.dpi": 150,

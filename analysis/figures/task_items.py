@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from trajlab.analysis.figures.style import DASHES, PALETTE, legend, new_figure, token_axis
+from trajlab.analysis.figures.style import legend, line_style, new_figure, token_axis
 
 
 def companion_curves(frames: Mapping[str, pd.DataFrame], *, caption: str = "", title: str = "") -> Figure:
@@ -17,7 +17,7 @@ def companion_curves(frames: Mapping[str, pd.DataFrame], *, caption: str = "", t
     """
     figure, axes = new_figure(title or "Right answers and what they cost", caption, columns=2)
     for place, (model, frame) in enumerate(frames.items()):
-        colour, dash = PALETTE[place % len(PALETTE)], DASHES[place % len(DASHES)]
+        colour, dash = line_style(place)
         for ax, name in zip(axes, ("accuracy", "bits"), strict=True):
             ax.plot(frame["tokens"], frame[name], color=colour, linestyle=dash, linewidth=1.4, label=model)
             ax.fill_between(frame["tokens"], frame[f"{name}_low"], frame[f"{name}_high"], color=colour, alpha=0.15)
@@ -35,7 +35,7 @@ def learned_curves(learned: Mapping[str, np.ndarray], *, caption: str = "") -> F
     for place, (model, tokens_M) in enumerate(learned.items()):
         at = np.sort(tokens_M[np.isfinite(tokens_M)])
         share = np.arange(1, len(at) + 1) / len(tokens_M)
-        colour, dash = PALETTE[place % len(PALETTE)], DASHES[place % len(DASHES)]
+        colour, dash = line_style(place)
         ax.step(at, share, where="post", color=colour, linestyle=dash, linewidth=1.4, label=model)
     ax.set(ylabel="share of questions", ylim=(0, None))
     token_axis(ax)

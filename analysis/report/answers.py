@@ -41,6 +41,8 @@ class Answer:
     wide: ShownFigure
     narrow: ShownFigure
     log: ShownFigure
+    leads: bool
+    """Whether its runs score weight averages: then what they gained comes first, before controls held against each other."""
 
 
 @dataclass(frozen=True)
@@ -156,18 +158,22 @@ def _answer(condition: Condition, runs: Runs, shown: Shown) -> Answer | None:
         own.intervals["run"].isin(condition.intervals["run"])
         & (own.intervals["split"] == condition.intervals["split"].iloc[0])
     ]
-    lines = [line for line in [*sentences(curves, floor), averages_sentence(here)] if line]
+    gained, told = averages_sentence(here), sentences(curves, floor)
+    lines = [gained, *told] if gained else told
     options: dict[str, Any] = {"floor": floor, "caption": condition.caption}
     views: tuple[dict[str, Any], ...] = ({}, {"narrow": True}, {"log": True})
     words = "Each seed thin, the mean with its 95 % interval thick; circle: the lowest mean validation loss."
     wide, narrow, log = (
-        shown.figure(turn_figure(condition.intervals, **options, **view), f"turn-{condition.name}", words, alt=lines[0])
+        shown.figure(turn_figure(condition.intervals, **options, **view), f"turn-{condition.name}", words, alt=told[0])
         for view in views
     )
     anchor = shown.unique(f"condition-{condition.name}")
     real = is_it_real(condition)
     name = slug(condition.name)
-    return Answer(name, anchor, named(condition), condition.seeds, lines, tiles(curves), real, wide, narrow, log)
+    figures = (wide, narrow, log)
+    return Answer(
+        name, anchor, named(condition), condition.seeds, lines, tiles(curves), real, *figures, leads=bool(gained)
+    )
 
 
 def _compared(c: Comparison, shown: Shown) -> Compared:

@@ -26,7 +26,8 @@ SAID = 3
 """Pairs up to which each has its sentence in the first screen; more are summed up there and said in a fold."""
 
 BETTER, LIKELY, OPEN, SINGLE, ALONE = "worse", "probably worse", "not told apart", "one seed", "not comparable"
-"""What another condition is beside the one that ended lowest."""
+SHORTER = "lower at equal tokens"
+"""What another condition is beside the one that ended lowest; `SHORTER` is one that ended sooner, below it by then."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def _pair(reference: Condition, other: Condition, family: int) -> _Pair:
     ]
     last, ahead = found.band.iloc[-1], _ahead_from(found.band)
     low, high = _end_interval(frame, found.paired)
-    verdict = BETTER if ahead is not None else LIKELY if low > 0 else OPEN
+    verdict = BETTER if ahead is not None else LIKELY if low > 0 else SHORTER if high < 0 else OPEN
     row: dict[str, object] = {"condition": b, "verdict": verdict, "difference at the end (nats)": last["difference"]}
     row |= {"95 % CI from": low, "to": high, "ahead from (tokens)": ahead, "p": min(1.0, found.p * family)}
     paired = f"{number(seeds)} seeds paired" if found.paired else f"{found.runs[0]} against {found.runs[1]} runs"
@@ -214,7 +215,10 @@ def _words(a: str, b: str, last: pd.Series, ci: tuple[float, float], ahead: floa
             f"{a} is probably better than {b}: {at} it ended {by}, {paired}; but a band that holds at all intervals at once "
             f"includes 0 there."
         )
-    return f"{a} or {b}: not settled. {at.capitalize()} {a} ended {by}, {paired}: that may be chance."
+    if ci[1] < 0:
+        below = _by(-last["difference"], "95 % CI", -ci[1], -ci[0])
+        return f"{a} ended lowest, but {at}, the last that both have, {b} was {below}, {paired}."
+    return f"{a} or {b}: not settled. A{at[1:]} {a} ended {by}, {paired}: that may be chance."
 
 
 def _by(difference: float, what: str, low: float, high: float) -> str:
@@ -241,6 +245,8 @@ def _summed_up(reference: str, losses: pd.DataFrame, pairs: pd.DataFrame) -> str
     if near:
         shown = ", ".join(near[:4]) + (f" and {number(len(near) - 4)} more" if len(near) > 4 else "")
         text += f" Not told apart from it: {shown}."
+    if sooner := pairs.loc[pairs["verdict"] == SHORTER, "condition"].tolist():
+        text += f" Lower than it by the last tokens that both have: {', '.join(sooner)}."
     if alone := int(counts.get(ALONE, 0)) + int(counts.get(SINGLE, 0)):
         text += f" Of {number(alone)} nothing can be said for sure: one seed, or other intervals."
     return text

@@ -55,7 +55,13 @@ def render(
     held = compared(main_split(list(conditions(settled))), shown)
     told = answers(main_split(raw), detailed, shown)
     series = series_answers(settled, shown)
-    made: list[Answer | Compared | SeriesAnswer | Broken] = [*held, *told, *series]
+    leading = [a for a in told if held and isinstance(a, Answer) and a.leads]
+    made: list[Answer | Compared | SeriesAnswer | Broken] = [
+        *leading,
+        *held,
+        *(a for a in told if a not in leading),
+        *series,
+    ]
     body = [_section(s, shown) for s in parts]
     environment = Environment(
         loader=PackageLoader("trajlab.analysis.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -76,7 +82,8 @@ def render(
         switch=[(slug(c.name), named(c)) for c in raw],
         broken=[b.words for b in (*held, *told, *series) if isinstance(b, Broken)],
         comparisons=[c for c in held if isinstance(c, Compared)],
-        answers=[a for a in told if isinstance(a, Answer)],
+        leading=leading,
+        answers=[a for a in told if isinstance(a, Answer) and a not in leading],
         series=[a for a in series if isinstance(a, SeriesAnswer)],
         sections=body,
     )

@@ -138,7 +138,7 @@ def _beside(c: Curves, floor: float | None) -> str:
 
 
 def averages_sentence(rows: pd.DataFrame) -> str:
-    """How the best average ended beside the raw weights, paired over runs; empty where there is none.
+    """What the best average gained along the run and how the best ended, paired over runs; empty where there is none.
 
     ``rows``: one condition and split of table `intervals`, all variants.
     """
@@ -146,6 +146,33 @@ def averages_sentence(rows: pd.DataFrame) -> str:
     loss = last.pivot_table(index="run", columns="variant", values="loss")
     if "raw" not in loss or len(loss.columns) < 2:
         return ""
+    return f"{_on_the_way(rows)}{_at_the_end(loss)}"
+
+
+AFTER = 0.1
+"""Share of a run after which means over it are taken: before it an average lags behind the first fall."""
+
+
+def _on_the_way(rows: pd.DataFrame) -> str:
+    settled = rows[rows["tokens"] > AFTER * rows["tokens"].max()]
+    loss = settled.pivot_table(index=["run", "interval"], columns="variant", values="loss")
+    gain = loss.rsub(loss["raw"], axis=0).drop(columns="raw").dropna(axis=1).groupby("run").mean()
+    if gain.empty or settled["interval"].nunique() < 2:
+        return ""
+    best = str(gain.mean().idxmax())
+    gain_S = gain[best].to_numpy(float)
+    if gain_S.mean() <= 0:
+        return "After the first tenth of the run no weight average was lower than the raw weights in the mean. "
+    sure = ""
+    if len(gain_S) > 1:
+        low, high = _interval(gain_S)
+        several = ", the best of several" if len(gain.columns) > 1 else ""
+        sure = f" (95 % CI {low:.3f} to {high:.3f}{several})".replace("-", "−")
+    return f"After the first tenth of the run {best} lay {gain_S.mean():.3f} nats below the raw weights in the mean{sure}. "
+
+
+def _at_the_end(loss: pd.DataFrame) -> str:
+    """``loss`` at the last interval: runs × variants, ``raw`` among them."""
     mean = loss.drop(columns="raw").mean()
     best, count = str(mean.idxmin()), len(mean)
     below_S = (loss["raw"] - loss[best]).dropna().to_numpy(float)

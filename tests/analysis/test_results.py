@@ -1,6 +1,7 @@
 """Published studies: tables as they were, pages that say what the tables say."""
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ from tests.analysis.test_load import write_run
 from tests.conftest import MICRO, ROOT, run_here
 from trajlab.analysis.__main__ import main
 from trajlab.analysis.load import load_runs
+from trajlab.analysis.report.in_short import by_verdict
 from trajlab.analysis.results import PAGE, RUNS, Description, _rounded, page, publish, studies
 
 TOLD = 'title = "Two seeds"\nquestion = "Does it fall?"\ncommands = ["python -m trajlab name=x"]\ndiffers = ["All of it."]\n'
@@ -87,6 +89,22 @@ def test_an_unfinished_run_and_too_large_a_table_are_refused(stored: Path, study
     assert publish(stored / "a" / "seed=0", study, leave_out=("intervals",)) == 0
 
 
+def test_a_page_calls_the_text_by_its_name(stored: Path, study: Path) -> None:
+    publish(stored, study)
+    assert "TinyStories" not in page(study, load_runs(study / RUNS))
+    (study / "study.toml").write_text(TOLD + 'corpus = "TinyStories"\n')
+    assert "TinyStories [" in page(study, load_runs(study / RUNS))
+    (study / "study.toml").write_text(TOLD + "corpus = 3\n")
+    with pytest.raises(ValueError, match="corpus must be a text, not 3"):
+        page(study, load_runs(study / RUNS))
+
+
+def test_claims_are_counted_by_verdict() -> None:
+    texts = ["lawa5 is faster: tokens saved", "ema is faster: tokens saved", "seeds", "rise"]
+    claims = pd.DataFrame({"claim": texts, "verdict": ["supported", "supported", "supported", "undecided"]})
+    assert by_verdict(claims) == ["Supported, 3 of 4: is faster (lawa5, ema); seeds.", "Undecided, 1 of 4: rise."]
+
+
 @pytest.mark.parametrize("key", ["title", "question", "commands", "differs"])
 def test_a_description_without_a_key_is_refused_by_its_name(key: str, study: Path) -> None:
     lines = [line for line in TOLD.splitlines() if not line.startswith(key)]
@@ -105,6 +123,11 @@ def test_pages_are_made_from_the_command_line(tmp_path: Path, study: Path, capsy
     assert "## The published claims: tinystories_budget_small" in text
     assert "core hours" in text
     assert "<html" in (study / "report.html").read_text()
+    first, *_ = text.partition("## What was run")
+    assert "## The answer\n\nValidation loss was " in first
+    assert "Not testable, " in first
+    assert "](main.svg)" in first
+    assert (study / "main.svg").read_text().startswith("<?xml")
 
 
 PUBLISHED = studies(ROOT / "results")
@@ -113,6 +136,14 @@ PUBLISHED = studies(ROOT / "results")
 @pytest.mark.parametrize("study", PUBLISHED, ids=[p.name for p in PUBLISHED])
 def test_every_number_of_a_published_page_is_in_its_tables(study: Path) -> None:
     assert (study / PAGE).read_text() == page(study, load_runs(study / RUNS))
+
+
+def test_every_number_of_the_readme_is_on_the_page_that_it_names() -> None:
+    rows = re.findall(r"^\| \[.+?\]\((results/.+?)\) \| (.+) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert {ROOT / place for place, _ in rows} == {study / PAGE for study in PUBLISHED}
+    for place, words in rows:
+        numbers = re.findall(r"\d+(?:\.\d+)?", words)
+        assert all(n in (ROOT / place).read_text() for n in numbers), (place, numbers)
 
 
 @pytest.mark.parametrize("study", PUBLISHED, ids=[p.name for p in PUBLISHED])

@@ -26,7 +26,9 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_a_mistake_is_answered_in_a_line(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_mistake_is_answered_in_a_line(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     overrides, words = ANSWERS[name]
     monkeypatch.setattr(sys, "argv", ["trajlab", *MICRO, f"runs_dir={tmp_path}", *overrides])
     GlobalHydra.instance().clear()
@@ -36,6 +38,8 @@ def test_a_mistake_is_answered_in_a_line(name: str, monkeypatch: pytest.MonkeyPa
     assert told.startswith("trajlab: ")
     assert all(word in told for word in words), told
     assert len(told.splitlines()) <= 4
+    assert "., did" not in told
+    assert "Error executing" not in capsys.readouterr().err  # nothing stands between the command and its answer
     assert not list(tmp_path.iterdir())
 
 

@@ -25,6 +25,10 @@ def test_a_job_that_fails_leaves_the_others_and_the_exit_status_says_so(
         f"hydra/launcher={launcher}", *(["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []), check=False,
     )  # fmt: skip
     assert done.returncode == 1
+    said = done.stdout + done.stderr
+    assert "[HYDRA]" not in said  # a line for each job and one of 200 characters, before anything begins
+    assert "Error executing job" not in said
+    assert said.startswith(f"x: 2 runs; how far they are: python -m trajlab status {tmp_path / 'runs'}\n")
     written = {p.name: p.read_text() for p in (tmp_path / "runs").iterdir() if p.is_file()}
     assert written == {"0": sharers}
     if launcher != "submitit_local":  # which keeps what its jobs say in files below the sweep's folder

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from trajlab.callbacks.progress import narrowed
 from trajlab.terminal import fitted, painted, say, to_see
 
 
@@ -21,6 +22,26 @@ def test_a_line_never_wraps(monkeypatch: pytest.MonkeyPatch, columns: int) -> No
     line = "seed=0,optimizer.lr=0.003 | 51,200 of 1,024,000 tokens (5.0%) | loss 5.1234 valid 5.2345 | 20,000 tokens/s"
     assert len(fitted(line)) <= columns - 1
     assert fitted("short") == "short"
+
+
+@pytest.mark.parametrize("columns", [50, 60, 90, 140])
+def test_what_still_takes_long_is_told_at_every_width(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    """The line was cut at its end, where the time left stands: at 90 columns nobody saw it."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    parts = {
+        "run": "seed=0,lr=0.003",
+        "tokens": "51,200 of 1,024,000 tokens (5.0%)",
+        "losses": "loss 5.1234 valid 5.2345",
+        "speed": "20,000 tokens/s",
+        "left": "1 min 20 s left",
+    }
+    line = narrowed(parts)
+    assert len(line) <= columns - 1
+    assert line.startswith("seed=0")
+    assert "5.0%" in line
+    assert line.endswith("1 min 20 s left")
+    assert ("loss 5.1234" in line) == (columns >= 90)
+    assert ("20,000 tokens/s" in line) == (columns == 140)
 
 
 def test_colour_is_for_terminals_that_want_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,6 +79,14 @@ def planned(folder: Path) -> dict[Path, set[str]]:
     return plans
 
 
+def lines_before_the_sweep(overrides: Sequence[str]) -> list[str]:
+    """For each experiment that a command line with ``-m`` asks for: how many runs, and how to see how far they are."""
+    values = _values(overrides)
+    count = len(run_names(values))
+    told = f"{count} run{'s' if count != 1 else ''}; how far they are: python -m trajlab status {values.get('runs_dir', 'runs')}"
+    return [f"{e}: {told}" for e in _choices(values.get("name", values.get("experiment", ""))) if count]
+
+
 def lines_of_the_sweep(overrides: Sequence[str]) -> list[str]:
     """For each experiment that a command line with ``-m`` asks for, and of which runs are stored, a line and what to do next."""
     values = _values(overrides)

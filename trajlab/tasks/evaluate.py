@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from trajlab.averaging import Averager
 from trajlab.averaging.over_series import SeriesAverages
-from trajlab.checkpoints.sources import Checkpoint, CheckpointSeries, on_disk, prefetched
+from trajlab.checkpoints.sources import Checkpoint, CheckpointSeries, Tidied, on_disk, prefetched
 from trajlab.config import trial
 from trajlab.config.build import build
 from trajlab.config.groups import TrainerConfig
@@ -93,6 +93,7 @@ def _evaluate(asked: Configured[EvaluateConfig], store: RunStore, workers: Worke
     todo = {c.index for c in checkpoints if progress.todo(c, names)}
     if status == "finished" and not todo:
         say(f"{store.folder}: finished already, skipped (overwrite=true evaluates it again)")
+        _tidy(series)
         with workers.turn(store):
             return workers.leave()
     say(f"{store.folder}: {len(checkpoints)} checkpoints of {series.name}, {len(todo)} to evaluate")
@@ -199,8 +200,15 @@ def _finish(store: RunStore, workers: Workers, series: CheckpointSeries) -> None
         return
     settle_duplicates(store)
     duplicates = groups_by_hash(done_rows(store))
+    _tidy(series)
     store.update_manifest(status="finished", finished=now(), series=series.name, duplicates=duplicates, broken=broken)
     say(to_see(store.folder.parent))
+
+
+def _tidy(series: CheckpointSeries) -> None:
+    """A process that was killed after it had measured a checkpoint left it on the disk: nobody fetches it again."""
+    if isinstance(series, Tidied):
+        series.tidy()
 
 
 def _warn_of_faults(series: CheckpointSeries) -> None:

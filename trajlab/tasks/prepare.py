@@ -16,7 +16,7 @@ def prepare(config: DictConfig) -> None:
     if data.warning:
         say(f"warning: {data.warning}")
     say(
-        f"{data.source} [{data.fingerprint}]: {data.unique_tokens:,} training tokens, {data.tokenizer.get_vocab_size():,} entries"
+        f"{data.source} [{data.fingerprint[:8]}]: {data.unique_tokens:,} training tokens, {data.tokenizer.get_vocab_size():,} entries"
     )
     for name, windows in data.splits.items():
         floor = data.entropy_floor.get(name)

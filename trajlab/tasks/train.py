@@ -244,8 +244,8 @@ def _banner(job: _Job, parameters: int) -> None:
     floor = "".join(f", entropy floor {v:.4f} nats ({k})" for k, v in data.entropy_floor.items())
     processes = f"{job.team.size} processes of " if job.team.size > 1 else ""
     say(
-        f"{job.store.folder}: {parameters:,} parameters on {data.source} [{data.fingerprint}]{floor}\n"
+        f"{job.store.folder}: {parameters:,} parameters on {data.source} [{data.fingerprint[:8]}]{floor}\n"
         f"  {schedule.final_tokens:,} tokens in {schedule.final_step:,} steps of {schedule.tokens_per_step:,}, "
-        f"{data.unique_tokens:,} of them unique; {len(schedule)} intervals; {processes}{job.threads} threads, "
+        f"{data.unique_tokens:,} of them unique; {len(schedule)} intervals; {processes}{job.threads} thread{'s' if job.threads != 1 else ''}, "
         f"{job.asked.checked.trainer.precision}{', compiled' if job.module.compiled else ''}"
     )

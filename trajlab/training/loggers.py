@@ -10,6 +10,7 @@ import re
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from time import monotonic, time
 from typing import Any, Protocol, Self, runtime_checkable
@@ -27,6 +28,9 @@ from trajlab.evaluation.context import RunContext
 from trajlab.files import publish
 from trajlab.terminal import say
 
+OFFLINE = ("offline", "dryrun", "disabled")
+"""Modes of wandb in which nothing is sent."""
+
 INSTALL = 'pip install "trajlab[loggers]"'
 
 
@@ -40,18 +44,22 @@ class RunLogger(Protocol):
 
 
 def logger_problems(nodes: DictConfig) -> list[str]:
-    """A line for each logger of config group `logger` whose packages are missing; nothing is built or written."""
-    return [p for name, node in nodes.items() if node for p in _missing(str(name), str(node.get("_target_")))]
+    """A line for each logger of config group `logger` that could not start: its packages are missing, or nobody is logged in
+    to its server. Nothing is built or written.
+    """
+    return [p for name, node in nodes.items() if node for p in _missing(str(name), node)]
 
 
-def _missing(name: str, target: str) -> Iterator[str]:
+def _missing(name: str, node: DictConfig) -> Iterator[str]:
     try:
-        needed = getattr(get_object(target), "needs", ())
+        logger = get_object(str(node.get("_target_")))
     except (HydraException, ImportError, ValueError, AttributeError):
         return  # said already, with the other targets
-    absent = [package for package in needed if find_spec(package) is None]
+    absent = [package for package in getattr(logger, "needs", ()) if find_spec(package) is None]
     if absent:
         yield f"logger={name} needs {' and '.join(absent)}, which is not installed; {INSTALL}, or write logger=csv"
+    elif not getattr(logger, "logged_in", lambda _: True)(node):
+        yield f"logger={name}: nobody is logged in here; write `wandb login` first, or keep the log on this machine: WANDB_MODE=offline"
 
 
 def _first() -> bool:
@@ -123,6 +131,20 @@ class WandbLogger(lightning_loggers.WandbLogger):
 
     needs = ("wandb",)
 
+    @staticmethod
+    def logged_in(node: Mapping[str, Any]) -> bool:
+        """Whether wandb would begin without asking; it asks when the corpus is prepared already, and a job has nobody to ask."""
+        mode = node.get("mode") or os.environ.get("WANDB_MODE") or "online"
+        known = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
+        if mode in OFFLINE or node.get("offline") or any(os.environ.get(name) for name in known):
+            return True
+        import wandb
+
+        if wandb.setup().settings.mode in OFFLINE:  # `wandb offline` was written in this folder
+            return True
+        tells = {"prompt", "verify"} <= set(signature(wandb.login).parameters)  # older ones would ask here
+        return not tells or bool(wandb.login(prompt=False, verify=False))
+
     def __init__(
         self,
         save_dir: str,
@@ -152,7 +174,7 @@ class WandbLogger(lightning_loggers.WandbLogger):
         return super().experiment
 
     def _start(self) -> None:
-        if (self._wandb_init.get("mode") or os.environ.get("WANDB_MODE")) in ("offline", "dryrun", "disabled"):
+        if (self._wandb_init.get("mode") or os.environ.get("WANDB_MODE")) in OFFLINE:
             os.environ.setdefault(
                 "WANDB_ERROR_REPORTING", "false"
             )  # read when wandb is imported: offline means offline

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from trajlab.analysis.figures.curves import interval_curves, seed_band
-from trajlab.analysis.figures.style import new_figure
+from trajlab.analysis.figures.overview import turn_figure
+from trajlab.analysis.figures.style import line_style, new_figure
 
 
 def runs() -> pd.DataFrame:
@@ -33,3 +34,17 @@ def test_each_condition_has_a_mean_of_its_own() -> None:
 def test_a_band_over_several_conditions_is_refused() -> None:
     with pytest.raises(ValueError, match="condition holds lr=2.0, lr=3.0, lr=3.5"):
         seed_band(new_figure("x", "")[1][0], runs(), "loss", "C0", "x")
+
+
+def test_no_two_of_thirty_lines_look_the_same() -> None:
+    """The ninth average had colour and dash of the first: swa could not be told from ema0.95."""
+    assert len({line_style(place) for place in range(32)}) == 32
+
+
+@pytest.mark.parametrize(("below", "above"), [(0.05, True), (2.0, False)])
+def test_the_lowest_loss_is_not_written_over_the_training_loss(below: float, above: bool) -> None:
+    rows = runs().query("run.str.endswith('lr=2.0')")
+    turned = rows.assign(loss=rows["loss"] + 0.3 * (rows["tokens"] > 100), train_loss=lambda f: f["loss"] - below)
+    (ax,) = turn_figure(turned).axes
+    (words,) = [t for t in ax.texts if t.get_text().startswith("lowest")]
+    assert (words.xyann[1] > 0) == above

@@ -64,6 +64,10 @@ def test_the_second_sentence_counts_seeds(loss_SK: list[list[float]], words: str
 def test_what_the_best_average_came_to_is_said() -> None:
     rows = pd.concat([frame([[5, 3], [5, 3.1]]).assign(variant=v, loss=lambda f, d=d: f["loss"] - d) for v, d in (("raw", 0), ("ema", -0.1), ("lawa", 0.2))])  # fmt: skip
     assert averages_sentence(rows).startswith("Of two weight averages lawa ended lowest, 2.85: 0.200 nats below")
+    longer = pd.concat([rows, rows.assign(interval=rows["interval"] + 2, tokens=rows["tokens"] + 2)])
+    assert averages_sentence(longer).startswith("After the first tenth of the run lawa lay 0.200 nats below")
+    worse = longer.assign(loss=longer["loss"] + (longer["variant"] != "raw"))
+    assert averages_sentence(worse).startswith("After the first tenth of the run no weight average was lower")
     assert averages_sentence(rows[rows["variant"] == "raw"]) == ""
 
 

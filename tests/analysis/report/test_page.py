@@ -147,6 +147,36 @@ def test_what_may_be_chance_is_called_so() -> None:
     assert "may be chance" in found.sentences[0]
 
 
+def test_a_run_that_ended_sooner_and_lower_is_no_chance() -> None:
+    """The longest run ends lowest of all; where a shorter one ended, that one was lower, with an interval that excludes 0."""
+    runs = two_conditions(worse=-0.3)
+    frame, half = runs.intervals, runs.intervals["tokens"].median()
+    frame = frame[~frame["run"].str.endswith("0.01") | (frame["tokens"] <= half)]
+    longer = frame.assign(loss=frame["loss"].where(frame["tokens"] <= half, 0.1))
+    (found,) = comparisons(list(conditions(Runs({"intervals": longer}, runs.manifests))))
+    (words,) = found.sentences
+    assert "optimizer.lr=0.001 ended lowest, but at " in words
+    assert "optimizer.lr=0.01 was lower by 0.3" in words
+    assert "chance" not in words
+    assert "M tokens" in words
+    assert found.pairs["verdict"].tolist() == ["lower at equal tokens"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_averages_gained_stands_before_their_controls(tmp_path: Path) -> None:
+    runs = two_conditions()
+    alone = budget_runs(seeds=3, intervals=8)
+    own = alone.intervals.assign(experiment="z_averages")
+    averages = own.assign(variant="lawa5", loss=own["loss"] - 0.1)
+    frame = pd.concat([runs.intervals, own, averages], ignore_index=True)
+    manifests = [*runs.manifests, *({**m, "experiment": "z_averages", "status": "finished"} for m in alone.manifests)]
+    text = write_report(Runs({"intervals": frame}, manifests), tmp_path, "Averages").read_text()
+    first = text.index('<p class="lead">')
+    assert text[first:].startswith('<p class="lead">After the first tenth of the run lawa5 lay 0.100 nats below')
+    assert first < text.index("is better than")
+    assert text.count("lawa5 lay 0.100") == 1
+
+
 def test_one_broken_section_is_a_box(monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(runs: Runs) -> None:
         raise ZeroDivisionError("nothing to divide")

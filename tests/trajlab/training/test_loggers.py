@@ -147,3 +147,25 @@ def test_a_missing_package_is_told_before_anything_is_prepared(
     with pytest.raises(UserError, match=rf"logger={logger} needs .*{logger}.*trajlab\[loggers\]"):
         run_here(*MICRO, f"logger={logger}", f"runs_dir={tmp_path / 'runs'}", "data.source=/no/such/corpus.txt")
     assert not os.listdir(tmp_path)
+
+
+def test_that_nobody_is_logged_in_is_told_before_anything_is_prepared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """wandb asked for a key at the end of preparing, and a job without a terminal died there."""
+    pytest.importorskip(
+        "wandb"
+    ).teardown()  # what another test of this process set up would be asked, not the environment
+    for name in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "settings"))
+    told = "logger=wandb: nobody is logged in here; write `wandb login` first.*WANDB_MODE=offline"
+    with pytest.raises(UserError, match=told):
+        run_here(*MICRO, "logger=wandb", f"runs_dir={tmp_path / 'runs'}", "data.source=/no/such/corpus.txt")
+    assert not (tmp_path / "runs").exists()
+    for name, value in (("WANDB_MODE", "offline"), ("WANDB_API_KEY", "0" * 40)):
+        with monkeypatch.context() as set_here:
+            set_here.setenv(name, value)
+            assert loggers.WandbLogger.logged_in({})

@@ -96,11 +96,26 @@ def _sizes(listing: Listing, revisions: Sequence[str]) -> Iterator[Fault]:
         if not size:
             yield Fault("missing", (revision,), "it has no weight file")
         elif usual and usual[0][0] and not 0.8 < (ratio := size / usual[0][0]) < 1.25:
+            if absent := _absent(listing, revision):
+                yield Fault("broken", (revision,), f"its index names {', '.join(absent[:3])}, which is not there")
+                continue
             words = f"its weights take {size:,} bytes, the others' about {usual[0][0]:,}"
             wider = min(abs(math.log2(ratio) - halvings) for halvings in (-2, -1, 1, 2)) < WIDTH_MATCH
             yield (
                 Fault("dtype", (revision,), words) if wider else Fault("broken", (revision,), f"{words}: is it whole?")
             )
+
+
+def _absent(listing: Listing, revision: str) -> list[str]:
+    """Shards that an index of a revision names and that don't lie beside it; read only where the size is odd."""
+    files, absent = listing.files[revision], set[str]()
+    for index in (n for n in files if n.endswith(".index.json") and "/" not in n):
+        try:
+            named = set(json.loads(listing.read(revision, index))["weight_map"].values())
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+        absent |= {str(n) for n in named} - set(files)
+    return sorted(absent)
 
 
 def _changed(listing: Listing, revisions: Sequence[str], kind: str, names: Sequence[str]) -> Iterator[Fault]:

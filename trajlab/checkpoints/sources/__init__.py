@@ -11,7 +11,7 @@ from trajlab.checkpoints.sources.folders import FolderSeries
 from trajlab.checkpoints.sources.hub import HubSeries
 from trajlab.checkpoints.sources.pattern import Pattern, expanded_steps
 from trajlab.checkpoints.sources.run import RunSeries
-from trajlab.checkpoints.sources.series import Checkpoint, CheckpointSeries, InOrder, Supply, Wanted, prefetched
+from trajlab.checkpoints.sources.series import Checkpoint, CheckpointSeries, InOrder, Supply, Tidied, Wanted, prefetched
 
 __all__ = [
     "Checkpoint",
@@ -22,6 +22,7 @@ __all__ = [
     "Pattern",
     "RunSeries",
     "Supply",
+    "Tidied",
     "Wanted",
     "expanded_steps",
     "on_disk",

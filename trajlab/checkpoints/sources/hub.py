@@ -13,7 +13,7 @@ from trajlab.checkpoints.sources.pattern import Pattern
 from trajlab.checkpoints.sources.series import Checkpoint
 from trajlab.checkpoints.weights import weight_files
 from trajlab.errors import UserError
-from trajlab.files import remove_folder, scratch_folder, taken_over
+from trajlab.files import remove_folder, remove_leftovers, scratch_folder, taken_over
 
 WANTED = ("*.json", "*.txt", "*.model", "*.jinja")
 """Files beside the weights: configuration and tokenizer."""
@@ -111,6 +111,10 @@ class HubSeries:
         """Remove it if it lies in the scratch folder, which belongs to this process alone."""
         if self.cache == "evict":
             remove_folder(scratch_folder(self._scratch / checkpoint.revision))
+
+    def tidy(self) -> None:
+        """Remove what killed processes had brought; until then a download of theirs may be gone on with."""
+        remove_leftovers(self._scratch)
 
 
 def _mark(file: Any) -> FileMark:

@@ -41,7 +41,7 @@ class RunSeries:
 
         What a killed evaluation left in the cache goes here: one that is finished brings no checkpoint any more.
         """
-        self._tidy()
+        self.tidy()
         found = {step: tokens for tokens, step in snapshot_steps(self.run)}
         if not found:
             raise UserError(
@@ -74,9 +74,10 @@ class RunSeries:
         """Remove the folder; the snapshot stays."""
         if self.cache == "evict":
             remove_folder(self._folder(checkpoint))
-            self._tidy()
+            self.tidy()
 
-    def _tidy(self) -> None:
+    def tidy(self) -> None:
+        """Remove what killed processes had written."""
         remove_leftovers(self._scratch)
         if self._scratch.is_dir() and not any(self._scratch.iterdir()):
             with suppress(OSError):  # another evaluation has just put something there

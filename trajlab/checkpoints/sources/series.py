@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from trajlab.errors import UserError
 from trajlab.protocols import Interval
@@ -47,6 +47,15 @@ class CheckpointSeries(Protocol):
 
     def release(self, checkpoint: Checkpoint) -> None:
         """It is no longer needed; a series may free the disk."""
+        ...
+
+
+@runtime_checkable
+class Tidied(Protocol):
+    """A series that keeps checkpoints on the disk for a while."""
+
+    def tidy(self) -> None:
+        """Nothing more is to be done: remove what killed processes left."""
         ...
 
 
