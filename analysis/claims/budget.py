@@ -25,7 +25,7 @@ from trajlab.analysis.repeated_measures import rm_anova, sign_flip_test
 from trajlab.analysis.stability import stability
 from trajlab.analysis.statistics.grids import complete_grid
 from trajlab.analysis.statistics.intervals import t_interval
-from trajlab.analysis.turning_point import TurningPoint, turn_of
+from trajlab.analysis.turning_point import Turn, turn_of
 
 MARGIN = 0.05
 WHY = "nats; 5 % of perplexity, the smallest difference worth naming (ours)"
@@ -97,7 +97,7 @@ def _turn(intervals: pd.DataFrame, share_K: NDArray[np.float64]) -> Claim:
 LOWEST = "tokens at the lowest mean loss, share of the budget"
 
 
-def turn_claim(turn: TurningPoint, share_K: NDArray[np.float64]) -> Claim:
+def turn_claim(turn: Turn, share_K: NDArray[np.float64]) -> Claim:
     """``turn`` by the numbers of the intervals, whose shares of the budget are ``share_K``."""
     published = TURN_TOKENS / FINAL_TOKENS
     step = float(np.diff(share_K).max())
