@@ -1,5 +1,6 @@
 """Stability: volatility, backslides, drawdown, spikes, stable phase, spread of seeds."""
 
+import numpy as np
 import pandas as pd
 
 from trajlab.analysis.conditions import Condition, conditions
@@ -54,10 +55,16 @@ def _intervals(part: Section, condition: Condition) -> None:
     if condition.seeds > 1:
         icc = seed_agreement(condition.intervals)
         part.text(
-            f"Agreement of seeds over the whole grid, ICC(A,1) = {icc['icc']:.4f} "
-            f"(95 % CI {icc['ci_low']:.4f} to {icc['ci_high']:.4f}). Largest coefficient of variation between seeds: "
+            f"Agreement of seeds over the whole grid, ICC(A,1) = {icc['icc']:.4f} ({_interval_words(icc)}). "
+            "Largest coefficient of variation between seeds: "
             f"{100 * spread['cv'].max():.2f} % at interval {spread.loc[spread['cv'].idxmax(), 'interval']}."
         )
+
+
+def _interval_words(icc: pd.Series) -> str:
+    if np.isnan(icc["ci_low"]):
+        return f"no interval of {icc['n']:.0f} seeds: it takes four"
+    return f"95 % CI {icc['ci_low']:.4f} to {icc['ci_high']:.4f}"
 
 
 def _stable_words(summary: pd.DataFrame) -> str:
