@@ -14,8 +14,8 @@ from trajlab.analysis.conditions import Condition
 from trajlab.analysis.figures.style import human_count
 from trajlab.analysis.repeated_measures import rm_anova, sign_flip_test
 from trajlab.analysis.report.tables import p_words
-from trajlab.analysis.statistics.intervals import t_interval
 from trajlab.analysis.statistics.cross_fitting import at_others_best, cross_fitted
+from trajlab.analysis.statistics.intervals import t_interval
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
