@@ -10,6 +10,7 @@ from trajlab.analysis.claims.calibration.kinds import INTERVALS, NOISES, SEEDS, 
 from trajlab.analysis.claims.claim import mean_interval
 from trajlab.analysis.contrasts import bootstrap_interval, hedges_g_av
 from trajlab.analysis.diminishing_returns import place_interval
+from trajlab.analysis.position_law import fit_position_law, hyperbola
 from trajlab.analysis.statistics.cross_fitting import cross_fitted
 from trajlab.analysis.statistics.eta_squared import eta_squared_interval
 from trajlab.analysis.statistics.max_t import paired_max_t, unpaired_max_t
@@ -17,6 +18,7 @@ from trajlab.analysis.statistics.sums_of_squares import decompose
 from trajlab.analysis.statistics.text_errors import crossed_interval, window_errors
 from trajlab.analysis.statistics.variance_components import components_of
 from trajlab.analysis.target_times import median_with_interval, paired_difference, welch_difference
+from trajlab.analysis.temporal_law import fit_temporal_law
 from trajlab.analysis.turning_point import turn_of
 
 K_K = np.arange(INTERVALS)
@@ -191,6 +193,26 @@ def _saved(model: str) -> Cover:
     return cover
 
 
+LAW_QP = {"a0": (0.25, 1.8), "a1": (0.15, 0.4, 0.05), "a2": (2.5, 0.3, 2.0)}
+"""Coefficients of a temporal law, per million tokens."""
+
+
+def _coefficient(model: str) -> Cover:
+    """Two standard errors around one of its coefficients, each as often: 40 checkpoints whose positions share their noise."""
+    n_K, positions_P = np.linspace(0.5, 20, 40), np.arange(1.0, 33)
+    (a, b), *others = LAW_QP.values()
+    parts = [a * np.log(n_K) + b, *(x / (1 + y * n_K) + z for x, y, z in others)]
+    truth_KP, truth_Q = hyperbola(*parts, positions_P), np.concatenate(list(LAW_QP.values()))
+
+    def cover(rng: np.random.Generator) -> bool:
+        noise_KP = 0.01 * noise(model, (1, 40), rng).T + 0.003 * rng.standard_normal(truth_KP.shape)
+        table = fit_temporal_law(fit_position_law(truth_KP + noise_KP), n_K * 1e6).table()
+        chosen = int(rng.integers(len(truth_Q)))
+        return bool(abs(table["value"][chosen] - truth_Q[chosen]) <= 2 * table["stderr"][chosen])
+
+    return cover
+
+
 ANY_MEAN = (
     "averaging_gain/over_runs",
     "claims/claim",
@@ -276,6 +298,9 @@ COVERAGE = {
             for p in (True, False)
         },
         ("target_times",),
+    ),
+    "two errors of a coefficient": Interval(
+        {f"temporal law, {m}": _coefficient(m) for m in NOISES[:2]}, ("temporal_law/law", "position_law/law")
     ),
     "tokens saved": Interval({m: _saved(m) for m in NOISES[:2]}, ("averaging_gain/over_runs",)),
 }
