@@ -10,11 +10,10 @@ from trajlab.analysis.report.section import Section
 from trajlab.analysis.stability import (
     between_seeds,
     seed_agreement,
-    spike_scores,
     stability,
     stability_summary,
-    step_spikes,
 )
+from trajlab.analysis.step_spikes import spike_scores, step_spikes
 
 
 def section(runs: Runs) -> Section | None:

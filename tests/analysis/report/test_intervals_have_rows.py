@@ -10,7 +10,9 @@ from trajlab.analysis.claims.calibration.printed import ELSEWHERE, PRINTED, unca
 from trajlab.analysis.report.section import Section
 
 
-@pytest.mark.parametrize("column", ["ci_low", "slope_low", "stderr", "a0_se", "best: 95\xa0% CI from", "difference low"])
+@pytest.mark.parametrize(
+    "column", ["ci_low", "slope_low", "stderr", "a0_se", "best: 95\xa0% CI from", "difference low"]
+)
 def test_a_new_column_of_an_interval_is_seen(column: str, no_interval_without_a_row: list[str]) -> None:
     Section("New").table(pd.DataFrame({"mean": [1.0], column: [0.5]}), "A new quantity.")
     assert no_interval_without_a_row == [f"{column}: A new quantity."]
