@@ -116,7 +116,7 @@ def _covariance(e: Evidence, forms: Mapping[str, Form], theta: Mapping[str, np.n
     errors, and neighbouring checkpoints err alike (`_inflation`).
     """
     jacobian = _weighted_jacobian(e, forms, theta)
-    q, count = jacobian.shape[1], len(e.n_K)
+    q = jacobian.shape[1]
     bread_QQ = np.linalg.pinv(jacobian.T @ jacobian)
     covariance_QQ = bread_QQ * cost / max(e.weights_KN.size - q, 1)
     residual_KN = np.sqrt(e.weights_KN) * (e.loss_KN - loss_at(forms, theta, e.n_K, e.positions_P) @ e.mixing_PN)

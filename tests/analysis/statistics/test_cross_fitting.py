@@ -21,7 +21,7 @@ def test_the_interval_holds_what_is_lowest_among_many(curve_K: np.ndarray, seeds
 
 
 def test_where_one_interval_is_clearly_lowest_it_is_the_t_interval_of_its_mean() -> None:
-    y_SK = np.random.default_rng(1).standard_normal((6, 3)) + [0, -100, 0]
+    y_SK = np.random.default_rng(1).standard_normal((6, 3)) - 100 * np.eye(3)[1]
     mean, low, high = cross_fitted(y_SK)
     assert mean == pytest.approx(y_SK[:, 1].mean())
     half = 2.5706 * y_SK[:, 1].std(ddof=1) / 6**0.5
