@@ -7,6 +7,8 @@ import sys
 import time
 import warnings
 import webbrowser
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from trajlab.analysis.forecast_commands import add_contest, add_register
@@ -148,14 +150,21 @@ def _add_results(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "results", help="make README.md and report.html of published studies from their tables"
     )
     parser.add_argument("folder", type=Path, help="a study's folder, or one with several")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes, a study each (all cores)")
     parser.set_defaults(do=_results)
 
 
 def _results(options: argparse.Namespace) -> None:
     from trajlab.analysis.results import rebuild, studies
 
-    for study in studies(options.folder):
-        print(rebuild(study), flush=True)
+    found = studies(options.folder)
+    if min(options.jobs, len(found)) < 2:
+        for study in found:
+            print(rebuild(study), flush=True)
+        return
+    with ProcessPoolExecutor(min(options.jobs, len(found)), mp_context=get_context("spawn")) as pool:
+        for page in pool.map(rebuild, found):
+            print(page, flush=True)
 
 
 def _add_calibrate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

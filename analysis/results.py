@@ -138,9 +138,17 @@ def _publish_run(
         rows = pa.concat_tables(parts, promote_options="default")
         for place, name in enumerate(rows.column_names):
             if (places := decimals.get(f"{table.name}.{name}")) is not None:
-                rows = rows.set_column(place, rows.field(place), pc.round(rows[name], places))
+                rows = rows.set_column(place, rows.field(place), _rounded(rows[name], places))
         pq.write_table(rows, file, compression="zstd", compression_level=19)
         yield table.name, file.stat().st_size
+
+
+def _rounded(column: pa.ChunkedArray, places: int) -> pa.Array:
+    """Numbers, or lists of them, with so many decimals."""
+    held = column.combine_chunks()
+    if pa.types.is_list(held.type):
+        return pa.ListArray.from_arrays(held.offsets, pc.round(held.values, places), mask=held.is_null())
+    return pc.round(held, places)
 
 
 ABSOLUTE = re.compile(r"^(/|~/|[A-Za-z]:[\\/])")

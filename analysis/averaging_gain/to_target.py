@@ -62,18 +62,25 @@ def longest_gap(intervals: pd.DataFrame, variant: str, baseline: str = "raw") ->
         lowest = max(raw["loss"].min(), average["loss"].min())
         # a curve that falls below an earlier minimum only later makes the gap jump just below that level
         candidates = np.unique([*levels, *np.nextafter(levels, -np.inf)])
-        savings = [_saving(raw, average, float(level)) for level in candidates[candidates >= lowest]]
-        best = max(savings, key=lambda s: np.nan_to_num(s["tokens_saved"], nan=-np.inf))
+        levels_L = candidates[candidates >= lowest]
+        saved_L = np.array([_tokens_saved(raw, average, float(level)) for level in levels_L])
+        behind = max(0.0, *np.nan_to_num([_tokens_saved(average, raw, float(level)) for level in levels_L]))
+        best = _saving(raw, average, float(levels_L[np.argmax(np.nan_to_num(saved_L, nan=-np.inf))]))
         ahead = max(raw["loss"].min() - average["loss"].min(), 0.0)
-        behind = max(0.0, *(_ahead(average, raw, float(level)) for level in candidates[candidates >= lowest]))
         excess = {"tokens_behind": behind, "excess": max(0.0, best["tokens_saved"]) - behind}
         rows.append({**keys, "variant": variant, **best, **excess, "never_reached": ahead})
     return pd.DataFrame(rows)
 
 
-def _ahead(raw: pd.DataFrame, average: pd.DataFrame, target: float) -> float:
-    """Tokens saved, 0 where no number can be given."""
-    return float(np.nan_to_num(_saving(raw, average, target)["tokens_saved"]))
+def _tokens_saved(raw: pd.DataFrame, average: pd.DataFrame, target: float) -> float:
+    """nan where a curve never reaches the target, and where the average begins below it: when it was there is unknown."""
+    if average["loss"].iloc[0] <= target:
+        return float("nan")
+    return _tokens_at(raw, target) - _tokens_at(average, target)
+
+
+def _tokens_at(curve: pd.DataFrame, target: float) -> float:
+    return first_reached(curve["tokens"].to_numpy(float), curve["loss"].to_numpy(float), target)
 
 
 def _quarter_targets(frame: pd.DataFrame, baseline: str) -> dict[float, float]:
@@ -90,18 +97,16 @@ def _quarter_targets(frame: pd.DataFrame, baseline: str) -> dict[float, float]:
 
 
 def _saving(raw: pd.DataFrame, average: pd.DataFrame, target: float) -> dict[str, Any]:
-    ours, theirs = (
-        first_reached(c["tokens"].to_numpy(float), c["loss"].to_numpy(float), target) for c in (average, raw)
-    )
+    ours, theirs = _tokens_at(average, target), _tokens_at(raw, target)
     names = {(True, True): "both", (True, False): "variant", (False, True): "baseline", (False, False): "neither"}
     reached = names[not np.isnan(ours), not np.isnan(theirs)]
-    if average["loss"].iloc[0] <= target:  # when it would have been there is unknown: it begins below
+    if average["loss"].iloc[0] <= target:
         ours, reached = float("nan"), "before"
     return {
         "target": target,
         "tokens_baseline": theirs,
         "tokens_variant": ours,
-        "tokens_saved": theirs - ours,
+        "tokens_saved": _tokens_saved(raw, average, target),
         "hours_saved": _hours(raw, theirs) - _hours(raw, ours),
         "reached": reached,
     }

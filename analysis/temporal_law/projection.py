@@ -8,6 +8,8 @@ Losses in nats per token.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,8 +42,48 @@ def forecast(
     """Fit on the checkpoints up to ``fraction`` of the tokens, score on the strictly later ones, against every baseline.
 
     ``lr`` is the learning rate at each checkpoint; the schedule's future counts as known. Raises ValueError where the
-    fraction isn't inside (0, 1) or no checkpoint lies after it.
+    fraction isn't inside (0, 1) or no checkpoint lies after it. With the default forms and weights a forecast is made
+    once in a process: a page, its claims and its figures ask for the same ones, and each takes seconds.
     """
+    if weights is not None or forms is not None:
+        return _forecast(loss_KP, tokens_K, fraction, lr, positions, weights, forms, seed)
+    rates, places = (None if a is None else _Frozen.of(a) for a in (lr, positions))
+    return _kept(_Frozen.of(loss_KP), _Frozen.of(tokens_K), fraction, rates, places, seed)
+
+
+class _Frozen(NamedTuple):
+    """An array that two calls with equal contents share."""
+
+    shape: tuple[int, ...]
+    held: bytes
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> "_Frozen":
+        array = np.ascontiguousarray(values, float)
+        return cls(array.shape, array.tobytes())
+
+    def array(self) -> np.ndarray:
+        return np.frombuffer(self.held).reshape(self.shape)
+
+
+@lru_cache(maxsize=128)
+def _kept(
+    loss: _Frozen, tokens: _Frozen, fraction: float, lr: _Frozen | None, positions: _Frozen | None, seed: int
+) -> Forecast:
+    rates, places = (None if a is None else a.array() for a in (lr, positions))
+    return _forecast(loss.array(), tokens.array(), fraction, rates, places, None, None, seed)
+
+
+def _forecast(
+    loss_KP: np.ndarray,
+    tokens_K: np.ndarray,
+    fraction: float,
+    lr: np.ndarray | None,
+    positions: np.ndarray | None,
+    weights: np.ndarray | None,
+    forms: Mapping[str, Form] | None,
+    seed: int,
+) -> Forecast:
     loss_TP, split = np.asarray(loss_KP, float), Split.at(tokens_K, fraction)
     early_KP, _ = split.parts(loss_TP)
     early_K, later_M = split.parts(np.asarray(tokens_K, float))

@@ -4,13 +4,14 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from tests.analysis.test_load import write_run
 from tests.conftest import MICRO, ROOT, run_here
 from trajlab.analysis.__main__ import main
 from trajlab.analysis.load import load_runs
-from trajlab.analysis.results import PAGE, RUNS, Description, page, publish, studies
+from trajlab.analysis.results import PAGE, RUNS, Description, _rounded, page, publish, studies
 
 TOLD = 'title = "Two seeds"\nquestion = "Does it fall?"\ncommands = ["python -m trajlab name=x"]\ndiffers = ["All of it."]\n'
 
@@ -59,6 +60,13 @@ def test_a_rounded_column_is_told_of(stored: Path, study: Path) -> None:
     publish(stored, study, decimals={"intervals.loss": 2})
     assert 1.23 in load_runs(study / RUNS).intervals["loss"].tolist()
     assert "Rounded: intervals.loss to 2 decimals." in page(study, load_runs(study / RUNS))
+
+
+def test_a_column_of_lists_is_rounded_too() -> None:
+    held = pa.chunked_array([[[1.26, 2.0], []], [None, [3.14]]])
+    assert _rounded(held, 1).to_pylist() == [[1.3, 2.0], [], None, [3.1]]
+    sliced = pa.chunked_array([held.combine_chunks().slice(1)])
+    assert _rounded(sliced, 1).to_pylist() == [[], None, [3.1]]
 
 
 def test_runs_that_publish_did_not_write_are_never_replaced(stored: Path, study: Path) -> None:

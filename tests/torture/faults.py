@@ -49,13 +49,19 @@ def problems(server: Server, task: Task, fate: Fate, done: dict[str, Whole], fol
     shutil.rmtree(folder, ignore_errors=True)
     start(task, folder, done)
     ended = server.run(task.line, folder, fate, composed=True)
-    found = _ill_said(ended) if ended.code else []
+    found = _ill_said(ended) if ended.code else _incomplete(folder, done[task.name].folder)
     again = server.run(task.line, folder, composed=True)
     if again.code:
         found.append(f"the same command again ends with {again.code}: {again.err[-500:]}")
     else:
         found += differences(folder, done[task.name].folder)
     return [f"{task.name}, {fate}: {p}" for p in found]
+
+
+def _incomplete(folder: Path, whole: Path) -> list[str]:
+    """What is missing or wrong though the command ended well. What couldn't be removed may stay until the next start."""
+    wrong = [d for d in differences(folder, whole) if not d.endswith("should not be")]
+    return [f"ended with status 0, and yet {wrong[0]}"] if wrong else []
 
 
 def _ill_said(ended: Ended) -> list[str]:

@@ -153,6 +153,17 @@ def test_a_forecast_sees_nothing_of_what_it_is_scored_on() -> None:
     assert a.tokens_M.min() > 0.4 * TOKENS_K[-1]
 
 
+def test_equal_evidence_is_forecast_once_and_other_evidence_anew() -> None:
+    losses_KP = planted()
+    first = forecast(losses_KP, TOKENS_K, 0.4)
+    assert forecast(losses_KP.copy(), TOKENS_K, 0.4) is first
+    assert forecast(losses_KP, TOKENS_K, 0.4, seed=1) is not first
+    losses_KP += 0.01  # in place: the array is the same, its contents are not
+    assert forecast(losses_KP, TOKENS_K, 0.4)["last value"].loss_M[0] == pytest.approx(
+        first["last value"].loss_M[0] + 0.01
+    )
+
+
 def test_thin_evidence_is_refused_with_a_reason() -> None:
     table = forecast(planted(), TOKENS_K, 0.08).table().set_index("law")
     assert "8 are needed" in table.loc["temporal", "refused"]
