@@ -28,7 +28,7 @@ PRINTED: dict[str, tuple[str, ...]] = {
 }
 """Captions, and the kinds in `COVERAGE` that were simulated of the intervals below them."""
 
-VERDICTS = r" against .*\(arXiv "
+VERDICTS = r" against .*arXiv "
 """Captions of claims: each claim's own ``check`` names the row, and the table has its rate."""
 
 ELSEWHERE = {
