@@ -5,7 +5,7 @@
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import optimize, special, stats
+from scipy import special, stats
 from statsmodels.stats.multitest import multipletests
 
 from trajlab.analysis.statistics.grids import complete_grid
@@ -21,6 +21,9 @@ from trajlab.analysis.statistics.intervals import t_interval
 from trajlab.analysis.statistics.resampling import EXACT_SIGN_FLIPS, all_signs, share_at_least
 
 Pair = tuple[Any, Any]
+
+FEWEST_FOR_BOOTSTRAP = 4
+"""Three seeds have ten different resamples."""
 
 
 def planned_pairs(frame: pd.DataFrame, dv: str, within: str, subject: str) -> dict[str, list[Pair]]:
@@ -51,7 +54,7 @@ def planned_contrasts(
 
     Columns: a, b, mean_a, mean_b, difference with ci_low, ci_high (t); t, df, p, p_holm; g_av with g_low, g_high; p_sign_flip
     (exact up to 14 seeds, at least 2/2ⁿ); boot_low, boot_high (resampled seeds, `bootstrap_interval`: does one seed carry the
-    result?). Where every subject differs by the same amount t is ±inf and g_av uses the spread between
+    result? from four seeds on). Where every subject differs by the same amount t is ±inf and g_av uses the spread between
     subjects; where nothing differs at all p = 1.
 
     Raises ValueError for an unknown level, an empty family, and as `complete_grid` does.
@@ -116,15 +119,24 @@ def _contrast(
 def bootstrap_interval(
     change_S: NDArray[np.float64], draws_BS: NDArray[np.int64], level: float = 0.95
 ) -> tuple[float, float]:
-    """Expanded percentiles of the mean over resampled seeds (Hesterberg 2015, doi:10.1080/00031305.2015.1089789).
+    """Studentized bootstrap over seeds, symmetric (Hall 1988, doi:10.1214/aos/1176350933): mean ∓ c·error, c a quantile of |t|.
 
-    Plain percentiles are those of a normal distribution with the variance divided by n, and hold 86 % at six seeds; these take
-    the tail that belongs to t on n − 1 degrees of freedom.
+    Each resample is divided by its own standard error, so that a seed unlike the others widens the interval; percentiles
+    of the mean narrow with it and hold 75 % at three seeds. Resamples of one seed alone have no error and are left out;
+    (nan, nan) under four seeds, of which too few resamples can be drawn.
     """
-    n = len(change_S)
-    tail = stats.norm.cdf(np.sqrt(n / (n - 1)) * stats.t.ppf((1 - level) / 2, n - 1))
-    low, high = np.quantile(change_S[draws_BS].mean(1), [tail, 1 - tail])
-    return float(low), float(high)
+    n, mean = len(change_S), float(change_S.mean())
+    error = float(change_S.std(ddof=1)) / np.sqrt(n)
+    if n < FEWEST_FOR_BOOTSTRAP:
+        return np.nan, np.nan
+    drawn_BS = change_S[draws_BS]
+    error_B = drawn_BS.std(1, ddof=1) / np.sqrt(n)
+    varied_B = error_B > 1e-9 * error
+    if not varied_B.any():
+        return mean, mean
+    t_B = np.abs(drawn_BS.mean(1)[varied_B] - mean) / error_B[varied_B]
+    half = error * float(np.quantile(t_B, level))
+    return mean - half, mean + half
 
 
 def _paired_sign_flip(change_S: NDArray[np.float64]) -> float:
@@ -137,38 +149,44 @@ def _paired_sign_flip(change_S: NDArray[np.float64]) -> float:
 def hedges_g_av(
     a_S: NDArray[np.float64], b_S: NDArray[np.float64], *, level: float = 0.95
 ) -> tuple[float, float, float]:
-    """g_av of b − a with its confidence interval: (g, low, high).
+    """g_av of b − a with a confidence interval of its population's value: (g, low, high).
 
-    Mean difference ÷ √((var_a + var_b)/2), times 1 − 3/(8n − 9) (Cumming 2012; Lakens 2013). The interval is Algina and
-    Keselman's (2003): limits of the noncentral t, rescaled. nan where neither level varies.
+    Mean difference ÷ √((var_a + var_b)/2), times 1 − 3/(8n − 9) (Cumming 2012; Lakens 2013). The interval has the quantiles of
+    its generalised pivot under normal errors (Weerahandi 1993, doi:10.1080/01621459.1993.10476355), which holds
+    the uncertainty of both spreads and of their correlation; Algina and Keselman's takes the spread as known and is too short
+    for large effects and few seeds (89 to 93 % at three). nan where neither level varies; no interval of two seeds.
     """
     n = len(a_S)
-    spread = np.sqrt((a_S.var(ddof=1) + b_S.var(ddof=1)) / 2)
-    if spread <= 64 * np.finfo(float).eps * np.abs(np.r_[a_S, b_S]).max():
-        return np.nan, np.nan, np.nan
     small = 1 - 3 / (8 * n - 9)
-    change_S = b_S - a_S
-    d, error = change_S.mean() / spread, change_S.std(ddof=1) / np.sqrt(n)
-    if error <= 64 * np.finfo(float).eps * np.abs(np.r_[a_S, b_S]).max():
-        return small * d, small * d, small * d
-    low, high = noncentral_t_limits(change_S.mean() / error, n - 1, level)
-    return small * d, small * low * error / spread, small * high * error / spread
+    noise = 64 * np.finfo(float).eps * np.abs(np.r_[a_S, b_S]).max()
+    spread = np.sqrt((a_S.var(ddof=1) + b_S.var(ddof=1)) / 2)
+    if spread <= noise:
+        return np.nan, np.nan, np.nan
+    g = small * (b_S - a_S).mean() / spread
+    if n == 2:
+        return g, np.nan, np.nan
+    wide_S, narrow_S, way = (b_S, a_S, 1.0) if b_S.var() >= a_S.var() else (a_S, b_S, -1.0)
+    centred_S = wide_S - wide_S.mean()
+    slope = centred_S @ narrow_S / (centred_S @ centred_S)
+    rest_S = narrow_S - narrow_S.mean() - slope * centred_S
+    factor_22 = np.array([[np.sqrt(centred_S @ centred_S), 0.0], [0.0, np.sqrt(rest_S @ rest_S)]])
+    factor_22[1, 0] = slope * factor_22[0, 0]
+    root_D22, shift_D2 = _pivots(n)
+    sd_D22 = factor_22 @ root_D22
+    off_D = way * np.array([1.0, -1.0]) @ (sd_D22 @ shift_D2[..., None])[..., 0].T
+    values_D = ((b_S - a_S).mean() - off_D) / np.sqrt(np.square(sd_D22).sum((1, 2)) / 2)
+    low, high = np.quantile(values_D, [(1 - level) / 2, (1 + level) / 2])
+    return g, float(low), float(high)
 
 
-def noncentral_t_limits(t: float, df: int, level: float = 0.95) -> tuple[float, float]:
-    """Confidence limits of the noncentrality of an observed t.
-
-    P(T ≥ t | λ) = E[Φ(λ − t·U)] with U = √(χ²/df): an average over quantiles of U, stable where SciPy's noncentral t is not
-    (t in the hundreds, as between the loss at initialisation and the best).
-    """
-    u = _chi_quantiles(df)
-
-    def limit(share: float) -> float:
-        gap: Callable[[float], float] = lambda x: float(special.ndtr(x - t * u).mean()) - share  # noqa: E731
-        reach = 10 + 2 * abs(t) * u[-1]
-        return float(optimize.brentq(gap, -reach, reach))
-
-    return limit((1 - level) / 2), limit((1 + level) / 2)
+@lru_cache
+def _pivots(n: int, draws: int = 4000) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Inverse Cholesky factors of Wishart matrices (Bartlett 1934) of n − 1 degrees of freedom, and errors of two means."""
+    rng = np.random.default_rng(0)
+    bartlett_D22 = np.zeros((draws, 2, 2))
+    bartlett_D22[:, 0, 0], bartlett_D22[:, 1, 1] = (np.sqrt(rng.chisquare(df, draws)) for df in (n - 1, n - 2))
+    bartlett_D22[:, 1, 0] = rng.standard_normal(draws)
+    return np.linalg.inv(bartlett_D22), rng.standard_normal((draws, 2)) / np.sqrt(n)
 
 
 @lru_cache

@@ -136,6 +136,13 @@ def window_overlaps(manifest: Manifest) -> dict[str, int]:
     return {name: -(-context // stride) for name, stride in strides.items()}
 
 
+def vocabulary(manifest: Manifest) -> int | None:
+    """Entries of the vocabulary over which the loss is a mean; None where the manifest doesn't state them."""
+    config = manifest.get("config") or {}
+    sizes = ((config.get(group) or {}).get("vocab_size") for group in ("model", "tokenizer"))
+    return next((size for size in sizes if isinstance(size, int)), None)
+
+
 def parameters_by_run(manifests: Iterable[Manifest]) -> dict[tuple[str, str], float]:
     """Parameter count of each (experiment, run); NaN where the manifest doesn't state it."""
     return {(m["experiment"], m["run"]): float(m.get("parameters") or np.nan) for m in manifests}

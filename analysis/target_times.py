@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 from statsmodels.duration.survfunc import SurvfuncRight, survdiff
 
 from trajlab.analysis.averaging_gain import first_reached
@@ -124,23 +123,46 @@ def _difference(other: pd.DataFrame, first: pd.DataFrame, by: str) -> dict[str, 
 
 
 def paired_difference(change_S: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Mean with its 95 % t interval; (mean, nan, nan) of one run."""
-    n = len(change_S)
-    error = float(change_S.std(ddof=1)) / n**0.5 if n > 1 else np.nan
-    return float(change_S.mean()), *t_interval(float(change_S.mean()), error, n)
+    """Mean with its 95 % t interval; (mean, nan, nan) of one run, and where no spread is seen at all."""
+    n, mean = len(change_S), float(change_S.mean())
+    error = float(change_S.std(ddof=1)) / n**0.5 if n > 1 else 0.0
+    if error <= _rounding(change_S):
+        return mean, np.nan, np.nan
+    return mean, *t_interval(mean, error, n)
 
 
 def welch_difference(a_S: NDArray[np.float64], b_R: NDArray[np.float64]) -> tuple[float, float, float]:
-    """b − a with Welch's 95 % interval; (difference, nan, nan) where a group has one run."""
+    """b − a with Welch's 95 % interval; (difference, nan, nan) where a group has one run, or neither has any spread.
+
+    Runs that all reach the target at the same tokens, or all never, say nothing of how far others would differ.
+    """
     difference = float(b_R.mean() - a_S.mean())
     if min(len(a_S), len(b_R)) < 2:
         return difference, np.nan, np.nan
-    found = stats.ttest_ind(b_R, a_S, equal_var=False).confidence_interval(0.95)
-    return difference, float(found.low), float(found.high)
+    square_2 = np.array([y.var(ddof=1) / len(y) for y in (a_S, b_R)])
+    error = float(np.sqrt(square_2.sum()))
+    if error <= _rounding(np.r_[a_S, b_R]):
+        return difference, np.nan, np.nan
+    df = square_2.sum() ** 2 / (square_2**2 / (np.array([len(a_S), len(b_R)]) - 1)).sum()
+    return difference, *t_interval(difference, error, df + 1)
+
+
+def _rounding(values_S: NDArray[np.float64]) -> float:
+    """A standard error that is nothing but rounding."""
+    return float(64 * np.finfo(float).eps * np.abs(values_S).max())
 
 
 def log_rank(time_S: NDArray[np.float64], reached_S: NDArray[np.bool_], group_S: NDArray[np.object_]) -> float:
-    """p of the log-rank test (Mantel 1966); nan where no run reached the target."""
+    """p of the log-rank test (Mantel 1966); nan where no run reached the target, 1 where all that can did so at once.
+
+    At a moment at which every run that is still under way arrives, the groups have what they must; where that is the
+    only one, the statistic is 0 ÷ 0.
+    """
     if not reached_S.any():
         return np.nan
+    moments = np.unique(time_S[reached_S])
+    if all((reached_S & (time_S == t)).sum() == (time_S >= t).sum() for t in moments):
+        return 1.0
+    if all(len(np.unique(group_S[time_S >= t])) == 1 for t in moments):
+        return 1.0
     return float(survdiff(time_S, reached_S.astype(int), group_S)[1])

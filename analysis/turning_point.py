@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from trajlab.analysis.statistics.cross_fitting import cross_fitted
 from trajlab.analysis.statistics.grids import complete_grid
-from trajlab.analysis.statistics.intervals import t_interval
 from trajlab.analysis.statistics.resampling import EXACT_SIGN_FLIPS
 
 DRAWS = 1999
@@ -21,8 +21,8 @@ ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
-class TurningPoint:
-    """A fall and a rise of the mean curve over seeds."""
+class Turn:
+    """Whether and where the mean curve over seeds turns."""
 
     best: Any
     """The interval with the lowest mean."""
@@ -34,6 +34,12 @@ class TurningPoint:
     """Of a turn: the larger of the two, since a turn needs both."""
     confidence_set: tuple[Any, ...]
     """The intervals that are not shown to lie above another; holds the lowest one in 95 % of data sets at least."""
+
+
+@dataclass(frozen=True)
+class TurningPoint(Turn):
+    """A turn, and how far the mean curve falls and rises."""
+
     fall: float
     fall_low: float
     fall_high: float
@@ -59,13 +65,19 @@ def turning_point(
     `complete_grid` does, and under two seeds.
     """
     grid = complete_grid(frame, dv, within, subject)
-    return turn_of(grid.to_numpy(), list(grid.columns), alpha=alpha, seed=seed)
+    y_SK = grid.to_numpy()
+    turn = turn_of(y_SK, list(grid.columns), alpha=alpha, seed=seed)
+    return TurningPoint(**vars(turn), **_sizes("fall", y_SK, 0), **_sizes("rise", y_SK, -1))
+
+
+def _sizes(name: str, y_SK: NDArray[np.float64], start: int) -> dict[str, float]:
+    return dict(zip((name, f"{name}_low", f"{name}_high"), cross_fitted(y_SK, start), strict=True))
 
 
 def turn_of(
     y_SK: NDArray[np.float64], levels: Sequence[Any] | None = None, *, alpha: float = 0.05, seed: int = 0
-) -> TurningPoint:
-    """As `turning_point`, of a complete grid whose columns are ``levels``, by default their numbers."""
+) -> Turn:
+    """As `turning_point`, without sizes, of a complete grid whose columns are ``levels``, by default their numbers."""
     levels = range(y_SK.shape[1]) if levels is None else levels
     signs_BS = _signs(len(y_SK), np.random.default_rng(seed))
     p_fall = float(_largest_p((y_SK[:, :1] - y_SK[:, 1:])[None], signs_BS)[0])
@@ -73,37 +85,7 @@ def turn_of(
     above_KSJ = np.stack([y_SK[:, [k]] - np.delete(y_SK, k, 1) for k in range(y_SK.shape[1])])
     inside = [levels[int(k)] for k in np.flatnonzero(_largest_p(above_KSJ, signs_BS) > alpha)]
     best = int(y_SK.mean(0).argmin())
-    return TurningPoint(
-        levels[best],
-        p_fall,
-        p_rise,
-        max(p_fall, p_rise),
-        tuple(inside or [levels[best]]),
-        *cross_fitted(y_SK[:, :1] - y_SK, y_SK),
-        *cross_fitted(y_SK[:, -1:] - y_SK, y_SK),
-    )
-
-
-def at_others_best(x_SK: NDArray[np.float64], y_SK: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each seed's ``x`` at the interval where ``y`` is lowest for the mean of the other seeds; two seeds or more.
-
-    A seed's value where its own luck helped to choose the place is too low, and a mean over such seeds too.
-    """
-    others_SK = y_SK.sum(0) - y_SK
-    return x_SK[np.arange(len(x_SK)), others_SK.argmin(1)]
-
-
-def cross_fitted(x_SK: NDArray[np.float64], y_SK: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Mean of `at_others_best` with its 95 % t interval: (mean, low, high).
-
-    Seeds that are low by chance decide together where they are measured, which draws their values together: the sd is the larger
-    of that of these values and of all seeds' at the one lowest interval. Still too narrow where a white curve is flat
-    (docs/statistics.md).
-    """
-    values_S, n = at_others_best(x_SK, y_SK), len(x_SK)
-    sd = max(values_S.std(ddof=1), x_SK[:, y_SK.mean(0).argmin()].std(ddof=1))
-    low, high = t_interval(float(values_S.mean()), float(sd) / n**0.5, n)
-    return float(values_S.mean()), float(low), float(high)
+    return Turn(levels[best], p_fall, p_rise, max(p_fall, p_rise), tuple(inside or [levels[best]]))
 
 
 def _signs(n: int, rng: np.random.Generator) -> NDArray[np.float64]:

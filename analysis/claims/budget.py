@@ -3,6 +3,8 @@
 They are about a small text seen many times; a single pass over fresh text is the study's control and not judged.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from trajlab.analysis.claims.budget_steadiness import ALPHA, steadiness_claims
 from trajlab.analysis.claims.claim import (
     CONTRADICTED,
+    NOT_TESTABLE,
     SUPPORTED,
     UNDECIDED,
     Claim,
@@ -20,17 +23,18 @@ from trajlab.analysis.claims.claim import (
 from trajlab.analysis.claims.claim_set import ClaimSet
 from trajlab.analysis.conditions import Condition, conditions
 from trajlab.analysis.load import Runs
-from trajlab.analysis.manifests import Manifest, single_pass
+from trajlab.analysis.manifests import Manifest, single_pass, vocabulary
 from trajlab.analysis.repeated_measures import rm_anova, sign_flip_test
 from trajlab.analysis.stability import stability
 from trajlab.analysis.statistics.grids import complete_grid
 from trajlab.analysis.statistics.intervals import t_interval
-from trajlab.analysis.turning_point import TurningPoint, turn_of
+from trajlab.analysis.turning_point import Turn, turn_of
 
 MARGIN = 0.05
 WHY = "nats; 5 % of perplexity, the smallest difference worth naming (ours)"
 
-PARAMETERS = 4_260_000
+PARAMETERS, PARAMETERS_ROUNDING = 4_260_000, 5_000
+VOCABULARY = 4_096
 SEEDS, INTERVALS, OBSERVATIONS = 6, 21, 126
 FINAL_TOKENS, TURN_TOKENS = 20_000_768, 4e6
 LOSS_INITIAL, LOSS_TURN, LOSS_FINAL = 8.3552, 2.7996, 3.9010
@@ -58,12 +62,39 @@ def claims(runs: Runs) -> list[Claim]:
     condition = own[0]
     grid = complete_grid(condition.intervals, "loss", "interval", "seed", min_subjects=1)
     telemetry = stability(condition.intervals)
-    return [*_design(condition, grid), *_losses(condition, grid), *_effects(telemetry), *steadiness_claims(condition)]
+    other = other_design(condition.parameters, _vocabularies(runs, condition))
+    return [
+        *_design(condition, grid),
+        *_losses(condition, grid, other),
+        *_effects(telemetry),
+        *steadiness_claims(condition),
+    ]
+
+
+def _vocabularies(runs: Runs, condition: Condition) -> set[int]:
+    """As far as the manifests of the condition's runs state them."""
+    own = set(condition.intervals[["experiment", "run"]].itertuples(index=False, name=None))
+    sizes = {vocabulary(m) for m in runs.manifests if (m.get("experiment"), m.get("run")) in own}
+    return {size for size in sizes if size is not None}
+
+
+def other_design(parameters: int | None, vocabularies: set[int]) -> str:
+    """Why losses in nats can't be held against the published ones; empty where they can, or where nothing is known.
+
+    A loss in nats per token belongs to its vocabulary and its size of model: another number under another design is no evidence
+    against a claim on this one.
+    """
+    words = []
+    if parameters is not None and abs(parameters - PARAMETERS) > PARAMETERS_ROUNDING:
+        words.append(f"{parameters:,} parameters for {PARAMETERS:,}")
+    if vocabularies - {VOCABULARY}:
+        words.append(f"a vocabulary of {', '.join(f'{v:,}' for v in sorted(vocabularies))} for {VOCABULARY:,}")
+    return f"another design: {' and '.join(words)}; nats per token don't compare" if words else ""
 
 
 def _design(condition: Condition, grid: pd.DataFrame) -> list[Claim]:
     return [
-        design("parameters", PARAMETERS, condition.parameters, rounding=5_000),
+        design("parameters", PARAMETERS, condition.parameters, rounding=PARAMETERS_ROUNDING),
         design("seeds", SEEDS, len(grid)),
         design("intervals", INTERVALS, grid.shape[1]),
         design("observations", OBSERVATIONS, grid.size),
@@ -71,19 +102,21 @@ def _design(condition: Condition, grid: pd.DataFrame) -> list[Claim]:
     ]
 
 
-def _losses(condition: Condition, grid: pd.DataFrame) -> list[Claim]:
-    """The loss near 4M is read at the interval nearest to the same share of the budget."""
+def _losses(condition: Condition, grid: pd.DataFrame, other: str) -> list[Claim]:
+    """The loss near 4M is read at the interval nearest to the same share of the budget; ``other`` as `other_design` has it."""
     tokens_K = condition.intervals.groupby("interval")["tokens"].mean()
     share_K = (tokens_K / tokens_K.max()).to_numpy()
     near = int(np.abs(share_K - TURN_TOKENS / FINAL_TOKENS).argmin())
     initial_S, near_S, final_S = (grid.iloc[:, i].to_numpy() for i in (0, near, -1))
-    return [
+    nats = [
         mean_claim("mean loss at initialisation", LOSS_INITIAL, initial_S, MARGIN, WHY),
         mean_claim("mean loss a fifth into the budget (4M tokens)", LOSS_TURN, near_S, MARGIN, WHY),
         mean_claim("mean loss at the end", LOSS_FINAL, final_S, MARGIN, WHY),
         mean_claim("rise from there to the end", LOSS_FINAL - LOSS_TURN, final_S - near_S, MARGIN, WHY),
-        _turn(condition.intervals, share_K),
     ]
+    if other:
+        nats = [replace(claim, decided=NOT_TESTABLE, reason=other) for claim in nats]
+    return [*nats, _turn(condition.intervals, share_K)]
 
 
 def _turn(intervals: pd.DataFrame, share_K: NDArray[np.float64]) -> Claim:
@@ -97,7 +130,7 @@ def _turn(intervals: pd.DataFrame, share_K: NDArray[np.float64]) -> Claim:
 LOWEST = "tokens at the lowest mean loss, share of the budget"
 
 
-def turn_claim(turn: TurningPoint, share_K: NDArray[np.float64]) -> Claim:
+def turn_claim(turn: Turn, share_K: NDArray[np.float64]) -> Claim:
     """``turn`` by the numbers of the intervals, whose shares of the budget are ``share_K``."""
     published = TURN_TOKENS / FINAL_TOKENS
     step = float(np.diff(share_K).max())
@@ -157,7 +190,7 @@ CLAIMS = ClaimSet(
     study="budget",
     source="Compute-aware token budget (arXiv 2606.13370)",
     table=table,
-    reading="Supported: the whole 95 % interval lies within the margin of what was published; contradicted: none of it. A run "
-    "of another size or corpus is expected to differ in its numbers.",
+    reading="Supported: the whole 95 % interval lies within the margin of what was published; contradicted: none of it. Losses "
+    "in nats are tried on the published size and vocabulary alone; on another corpus they are expected to differ.",
     applies=repeats_its_text,
 )

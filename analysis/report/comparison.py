@@ -14,7 +14,8 @@ from trajlab.analysis.compare import compare
 from trajlab.analysis.conditions import Condition
 from trajlab.analysis.figures.style import human_count
 from trajlab.analysis.load import swept_values, without_seed
-from trajlab.analysis.report.summary import common_curves, number
+from trajlab.analysis.report.summary import Curves, common_curves, number
+from trajlab.analysis.statistics.cross_fitting import cross_fitted
 from trajlab.analysis.statistics.intervals import t_interval
 
 BAND = "holds at all intervals and for all conditions at once; from trajlab.analysis.compare"
@@ -85,15 +86,24 @@ def _compared(experiment: str, own: list[Condition]) -> Comparison:
 def _losses(condition: Condition) -> dict[str, object]:
     row: dict[str, object] = {"condition": setting(condition)}
     curves = common_curves(condition.intervals)
-    places = {} if curves is None else {"best": curves.best, "final": -1}
     for what in ("final", "best"):
-        values_S = np.array([np.nan]) if curves is None else curves.loss_SK[:, places[what]]
-        low, high = t_interval(float(values_S.mean()), _error(values_S), len(values_S))
-        row |= {f"{what} loss (nats)": values_S.mean(), f"{what}: 95 % CI from": low, f"{what}: to": high}
+        mean, low, high = (np.nan,) * 3 if curves is None else _mean_of(curves, what)
+        row |= {f"{what} loss (nats)": mean, f"{what}: 95 % CI from": low, f"{what}: to": high}
     return row | {
         "tokens at best": np.nan if curves is None else curves.tokens_K[curves.best],
         "seeds": condition.seeds,
     }
+
+
+def _mean_of(curves: Curves, what: str) -> tuple[float, float, float]:
+    """The mean at the last or at the lowest interval; the interval of the lowest is cross-fitted, since the data chose it."""
+    values_S = curves.loss_SK[:, curves.best if what == "best" else -1]
+    mean = float(values_S.mean())
+    if len(values_S) == 1:
+        return mean, np.nan, np.nan
+    if what == "best":
+        return mean, *cross_fitted(curves.loss_SK)[1:]
+    return mean, *t_interval(mean, _error(values_S), len(values_S))
 
 
 def _error(values_S: np.ndarray) -> float:

@@ -14,8 +14,8 @@ from trajlab.analysis.conditions import Condition
 from trajlab.analysis.figures.style import human_count
 from trajlab.analysis.repeated_measures import rm_anova, sign_flip_test
 from trajlab.analysis.report.tables import p_words
+from trajlab.analysis.statistics.cross_fitting import at_others_best, cross_fitted
 from trajlab.analysis.statistics.intervals import t_interval
-from trajlab.analysis.turning_point import at_others_best, cross_fitted
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
@@ -53,7 +53,7 @@ class Curves:
     @property
     def rise_interval(self) -> tuple[float, float]:
         """95 % interval of the mean of ``rise_S``; two seeds or more."""
-        return cross_fitted(self.loss_SK[:, -1:] - self.loss_SK, self.loss_SK)[1:]
+        return cross_fitted(self.loss_SK, -1)[1:]
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ def tiles(c: Curves) -> list[Tile]:
         rise = Tile(rise.name, f"{_signed(float(c.rise_S.mean()))} nats", _ci(*c.rise_interval, "+") if n > 1 else one)
     spread = f"{c.loss_SK[:, -1].std(ddof=1):.3f} nats" if n > 1 else "–"
     return [
-        Tile("Best loss", f"{best_S.mean():.3f} nats", _ci(*cross_fitted(c.loss_SK, c.loss_SK)[1:]) if n > 1 else one),
+        Tile("Best loss", f"{best_S.mean():.3f} nats", _ci(*cross_fitted(c.loss_SK)[1:]) if n > 1 else one),
         Tile("Tokens at best", human_count(c.tokens_K[c.best]), f"interval {c.best} of {len(c.tokens_K) - 1}"),
         rise,
         Tile("Spread of seeds", spread, "sd at the end" if n > 1 else one),

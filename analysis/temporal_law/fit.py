@@ -112,18 +112,33 @@ def _covariance(e: Evidence, forms: Mapping[str, Form], theta: Mapping[str, np.n
 
     All positions of a checkpoint share its noise, so residuals taken as independent give standard errors that are many times too
     small. Each coefficient's is the larger of that and of the sandwich clustered by checkpoint (Liang & Zeger 1986,
-    doi:10.1093/biomet/73.1.13), which has too few clusters to be trusted where it is smaller.
+    doi:10.1093/biomet/73.1.13), which has too few clusters to be trusted where it is smaller; its residuals are what the fit left of the
+    errors, and neighbouring checkpoints err alike (`_inflation`).
     """
     jacobian = _weighted_jacobian(e, forms, theta)
-    q, count = jacobian.shape[1], len(e.n_K)
+    q = jacobian.shape[1]
     bread_QQ = np.linalg.pinv(jacobian.T @ jacobian)
     covariance_QQ = bread_QQ * cost / max(e.weights_KN.size - q, 1)
     residual_KN = np.sqrt(e.weights_KN) * (e.loss_KN - loss_at(forms, theta, e.n_K, e.positions_P) @ e.mixing_PN)
     scores_KQ = np.einsum("kn,knq->kq", residual_KN, jacobian.reshape(*residual_KN.shape, q))
-    clustered_Q = np.diag(bread_QQ @ (scores_KQ.T @ scores_KQ) @ bread_QQ) * count / max(count - q, 1)
+    clustered_Q = np.diag(bread_QQ @ (scores_KQ.T @ scores_KQ) @ bread_QQ) * _inflation(residual_KN, q)
     independent_Q = np.maximum(np.diag(covariance_QQ), 1e-300)
     scale_Q = np.sqrt(np.maximum(clustered_Q / independent_Q, 1))
     return covariance_QQ * np.outer(scale_Q, scale_Q)
+
+
+def _inflation(residual_KN: np.ndarray, q: int) -> float:
+    """By how much the variance of coefficients exceeds that from residuals taken as errors and independent between checkpoints.
+
+    Residuals of K checkpoints that q coefficients were fitted to are smaller than errors by 1 − q/K on average, and once more where
+    they pull at the fit (the jackknife's correction, squared). Errors with an autocorrelation r count for (1 − r)/(1 + r) as many;
+    r is the lag-one one of the checkpoints' mean residuals, corrected for the fit **(ours)**.
+    """
+    mean_K, count = residual_KN.mean(1), len(residual_KN)
+    power = float(mean_K @ mean_K)
+    r = float(mean_K[1:] @ mean_K[:-1]) / power if power else 0.0
+    r = min(max(r + (1 + q / 2) * (1 + r) / count, 0.0), 0.95)
+    return (count / max(count - q, 1)) ** 2 * (1 + r) / (1 - r)
 
 
 def _trusted(e: Evidence, forms: Mapping[str, Form], theta: Mapping[str, np.ndarray]) -> Evidence:

@@ -117,6 +117,24 @@ def test_halves_of_identical_real_runs_are_called_equal(shared_data: Path) -> No
     assert np.mean(called) <= 0.12
 
 
+@pytest.mark.parametrize("few", [2, 3, 6])
+def test_a_spread_that_differs_is_no_difference_where_numbers_differ(few: int) -> None:
+    """Two runs against eight whose spread is a third: relabelling them rejected in 77 % of data sets, three in 68 %."""
+    rng = np.random.default_rng(0)
+    ps = [unpaired_max_t(rng.standard_normal((few, 20)), rng.standard_normal((8, 20)) / 3).p for _ in range(100)]
+    assert np.mean(np.array(ps) <= 0.05) <= 0.1
+    seen = unpaired_max_t(rng.standard_normal((few, 20)), 100 + rng.standard_normal((8, 20)))
+    assert seen.p <= 0.05
+    assert "different numbers of runs" in seen.method
+
+
+@pytest.mark.filterwarnings("error")
+def test_groups_without_any_spread_are_equal_or_nothing() -> None:
+    assert unpaired_max_t(np.ones((2, 5)), np.ones((3, 5))).p == 1.0
+    assert unpaired_max_t(np.ones((4, 5)), np.ones((4, 5))).p == 1.0
+    assert paired_max_t(np.zeros((6, 5))).p == 1.0
+
+
 def with_windows(gap_W: np.ndarray, name: str, rng: np.random.Generator, seeds: int = 6) -> pd.DataFrame:
     """Three intervals of runs on 40 windows, ``gap_W`` added to each window's loss."""
     rows = []

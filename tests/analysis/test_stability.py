@@ -13,11 +13,10 @@ from trajlab.analysis.stability import (
     between_seeds,
     seed_agreement,
     seeds_and_text,
-    spike_scores,
     stability,
     stability_summary,
-    step_spikes,
 )
+from trajlab.analysis.step_spikes import spike_scores, step_spikes
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "other_statistics.json"
 

@@ -3,10 +3,17 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from trajlab.analysis.load import Runs
 from trajlab.analysis.report.sections.target_times import section
-from trajlab.analysis.target_times import log_rank, median_with_interval, time_to_target
+from trajlab.analysis.target_times import (
+    log_rank,
+    median_with_interval,
+    paired_difference,
+    time_to_target,
+    welch_difference,
+)
 
 # weeks of remission of 42 patients with leukaemia (Freireich et al. 1963; Cox 1972; Kalbfleisch & Prentice 2002, table 1.1)
 MERCAPTOPURINE = [6, 6, 6, 6.5, 7, 9.5, 10, 10.5, 11.5, 13, 16, 17.5, 19.5, 20.5, 22, 23, 25.5, 32.5, 32.5, 34.5, 35.5]
@@ -102,3 +109,24 @@ def test_the_report_compares_conditions_at_a_loss_that_half_of_each_reach() -> N
     assert block.frame is not None
     assert (block.frame["reached"] >= 2).all()
     assert section(Runs({"intervals": frame[frame["run"].str.endswith("lr=1")]}, manifests[:3])) is None
+
+
+@pytest.mark.filterwarnings("error")
+def test_runs_that_arrive_together_say_nothing_and_break_nothing() -> None:
+    reached, groups = np.ones(4, bool), np.array([0, 0, 1, 1])
+    assert log_rank(np.full(4, 7.0), reached, groups) == 1.0
+    assert log_rank(np.array([7.0, 7.0]), reached[:2], groups[1:3]) == 1.0  # one run on each side
+    assert np.isnan(log_rank(np.full(4, 7.0), ~reached, groups))
+    same = np.full(3, 7.0)
+    assert np.isnan(welch_difference(same, same + 1)[1:]).all()
+    assert np.isnan(paired_difference(same)[1:]).all()
+    frame = runs({"a": 0.3, "b": 0.3}, seeds=2, noise=0.0)
+    differences = time_to_target(frame, 3.0).differences.iloc[0]
+    assert differences["difference"] == 0
+    assert np.isnan(differences["low"])
+
+
+def test_welchs_interval_is_scipys() -> None:
+    a, b = np.random.default_rng(0).normal(size=4), 3 * np.random.default_rng(1).normal(size=9)
+    expected = stats.ttest_ind(b, a, equal_var=False).confidence_interval(0.95)
+    assert welch_difference(a, b)[1:] == pytest.approx((expected.low, expected.high))

@@ -10,13 +10,16 @@ from trajlab.analysis.claims.calibration.kinds import INTERVALS, NOISES, SEEDS, 
 from trajlab.analysis.claims.claim import mean_interval
 from trajlab.analysis.contrasts import bootstrap_interval, hedges_g_av
 from trajlab.analysis.diminishing_returns import place_interval
+from trajlab.analysis.position_law import fit_position_law, hyperbola
+from trajlab.analysis.statistics.cross_fitting import cross_fitted
 from trajlab.analysis.statistics.eta_squared import eta_squared_interval
 from trajlab.analysis.statistics.max_t import paired_max_t, unpaired_max_t
 from trajlab.analysis.statistics.sums_of_squares import decompose
 from trajlab.analysis.statistics.text_errors import crossed_interval, window_errors
 from trajlab.analysis.statistics.variance_components import components_of
 from trajlab.analysis.target_times import median_with_interval, paired_difference, welch_difference
-from trajlab.analysis.turning_point import cross_fitted, turn_of
+from trajlab.analysis.temporal_law import fit_temporal_law
+from trajlab.analysis.turning_point import turn_of
 
 K_K = np.arange(INTERVALS)
 VALLEY_K = np.abs(K_K - 8) / 2.0
@@ -35,20 +38,20 @@ def _mean(draw: str) -> Cover:
     return cover
 
 
-def _best_loss(curve_K: NDArray[np.floating] | float, model: str) -> Cover:
+def _best_loss(curve_K: NDArray[np.floating] | float, model: str, seeds: int = SEEDS) -> Cover:
     """Against the mean curve's lowest value."""
 
     def cover(rng: np.random.Generator) -> bool:
-        y_SK = curve_K + noise(model, (SEEDS, INTERVALS), rng)
-        return _holds(cross_fitted(y_SK, y_SK)[1:], 0.0)
+        y_SK = curve_K + noise(model, (seeds, INTERVALS), rng)
+        return _holds(cross_fitted(y_SK)[1:], 0.0)
 
     return cover
 
 
-def _rise(curve_K: NDArray[np.floating], model: str) -> Cover:
+def _rise(curve_K: NDArray[np.floating], model: str, seeds: int = SEEDS) -> Cover:
     def cover(rng: np.random.Generator) -> bool:
-        y_SK = curve_K + noise(model, (SEEDS, INTERVALS), rng)
-        return _holds(cross_fitted(y_SK[:, -1:] - y_SK, y_SK)[1:], float(curve_K[-1] - curve_K.min()))
+        y_SK = curve_K + noise(model, (seeds, INTERVALS), rng)
+        return _holds(cross_fitted(y_SK, -1)[1:], float(curve_K[-1] - curve_K.min()))
 
     return cover
 
@@ -61,19 +64,19 @@ def _place(model: str, *, by_set: bool) -> Cover:
     return cover
 
 
-def _hedges(delta: float, correlation: float) -> Cover:
+def _hedges(delta: float, correlation: float, seeds: int = SEEDS) -> Cover:
     def cover(rng: np.random.Generator) -> bool:
-        shared, *own = rng.standard_normal((3, SEEDS))
+        shared, *own = rng.standard_normal((3, seeds))
         a, b = (np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * e for e in own)
         return _holds(hedges_g_av(a, b + delta)[1:], delta)
 
     return cover
 
 
-def _bootstrap(draw: str) -> Cover:
+def _bootstrap(draw: str, seeds: int) -> Cover:
     def cover(rng: np.random.Generator) -> bool:
-        values_S = rng.standard_normal(SEEDS) if draw == "normal" else rng.standard_t(3, SEEDS)
-        return _holds(bootstrap_interval(values_S, rng.integers(0, SEEDS, (2000, SEEDS))), 0.0)
+        values_S = rng.standard_normal(seeds) if draw == "normal" else rng.standard_t(3, seeds)
+        return _holds(bootstrap_interval(values_S, rng.integers(0, seeds, (2000, seeds))), 0.0)
 
     return cover
 
@@ -190,6 +193,26 @@ def _saved(model: str) -> Cover:
     return cover
 
 
+LAW_QP = {"a0": (0.25, 1.8), "a1": (0.15, 0.4, 0.05), "a2": (2.5, 0.3, 2.0)}
+"""Coefficients of a temporal law, per million tokens."""
+
+
+def _coefficient(model: str) -> Cover:
+    """Two standard errors around one of its coefficients, each as often: 40 checkpoints whose positions share their noise."""
+    n_K, positions_P = np.linspace(0.5, 20, 40), np.arange(1.0, 33)
+    (a, b), *others = LAW_QP.values()
+    parts = [a * np.log(n_K) + b, *(x / (1 + y * n_K) + z for x, y, z in others)]
+    truth_KP, truth_Q = hyperbola(*parts, positions_P), np.concatenate(list(LAW_QP.values()))
+
+    def cover(rng: np.random.Generator) -> bool:
+        noise_KP = 0.01 * noise(model, (1, 40), rng).T + 0.003 * rng.standard_normal(truth_KP.shape)
+        table = fit_temporal_law(fit_position_law(truth_KP + noise_KP), n_K * 1e6).table()
+        chosen = int(rng.integers(len(truth_Q)))
+        return bool(abs(table["value"][chosen] - truth_Q[chosen]) <= 2 * table["stderr"][chosen])
+
+    return cover
+
+
 ANY_MEAN = (
     "averaging_gain/over_runs",
     "claims/claim",
@@ -205,19 +228,28 @@ COVERAGE = {
     "mean over seeds": Interval({f"{d} values": _mean(d) for d in ("normal", "t₃")}, ANY_MEAN),
     "best loss": Interval(
         {f"flat, {m}": _best_loss(0.0, m) for m in NOISES[:2]}
-        | {"a valley of 2 sd per interval, white": _best_loss(4 * VALLEY_K, "white")},
-        ("report/summary", "turning_point"),
+        | {f"flat, white, {n} seeds": _best_loss(0.0, "white", n) for n in (3, 10)}
+        | {
+            f"a valley of {size:g} sd per interval, white": _best_loss(2 * size * VALLEY_K, "white")
+            for size in (0.5, 2)
+        },
+        ("report/comparison", "report/summary", "statistics/cross_fitting"),
     ),
     "rise to the end": Interval(
         {f"flat, {m}": _rise(0.0 * K_K, m) for m in NOISES[:2]}
-        | {"a valley of 2 sd per interval, white": _rise(4 * VALLEY_K, "white")},
-        ("report/summary", "turning_point"),
+        | {f"flat, white, {n} seeds": _rise(0.0 * K_K, "white", n) for n in (3, 10)}
+        | {f"a valley of {size:g} sd per interval, white": _rise(2 * size * VALLEY_K, "white") for size in (0.5, 2)},
+        ("report/summary", "statistics/cross_fitting", "turning_point"),
     ),
     "set of lowest intervals": Interval({m: _place(m, by_set=True) for m in NOISES}, ("turning_point",)),
     "place of the lowest loss": Interval({m: _place(m, by_set=False) for m in NOISES}, ("diminishing_returns",)),
-    "bootstrap of a contrast": Interval({f"{d} values": _bootstrap(d) for d in ("normal", "t₃")}, ("contrasts",)),
+    "bootstrap of a contrast": Interval(
+        {f"{d} values, {n} seeds": _bootstrap(d, n) for d in ("normal", "t₃") for n in (4, SEEDS, 12)}, ("contrasts",)
+    ),
     "Hedges' g_av": Interval(
-        {f"δ = {d:g}, ρ = {r:g}": _hedges(d, r) for d, r in ((0, 0), (0, 0.8), (1, 0.5))}, ("contrasts",)
+        {f"δ = {d:g}, ρ = {r:g}": _hedges(d, r) for d, r in ((0, 0), (0, 0.8), (1, 0.5), (30, 0.5))}
+        | {"δ = 1, ρ = 0.5, 3 seeds": _hedges(1, 0.5, 3)},
+        ("contrasts",),
     ),
     "partial η²": Interval(
         {f"{m}, effect {s:g}": _eta(m, s, generalized=False) for m in NOISES for s in (0.0, 1.0)},
@@ -266,6 +298,9 @@ COVERAGE = {
             for p in (True, False)
         },
         ("target_times",),
+    ),
+    "two errors of a coefficient": Interval(
+        {f"temporal law, {m}": _coefficient(m) for m in NOISES[:2]}, ("temporal_law/law", "position_law/law")
     ),
     "tokens saved": Interval({m: _saved(m) for m in NOISES[:2]}, ("averaging_gain/over_runs",)),
 }

@@ -79,6 +79,16 @@ def _differ(paired: bool, model: str, stretch: float = 0.0, shared: float = 0.0)
     return simulate
 
 
+def _differ_in_spread(model: str, runs: tuple[int, int], lower: float = 0.0) -> Simulate:
+    """Two conditions with other numbers of runs; the larger group has a third of the other's spread."""
+
+    def simulate(rng: np.random.Generator) -> str:
+        a_SK, b_RK = (noise(model, (n, INTERVALS), rng) for n in runs)
+        return SUPPORTED if unpaired_max_t(a_SK, b_RK / 3 - lower).p <= 0.05 else UNDECIDED
+
+    return simulate
+
+
 def _sooner(paired: bool, budget_tokens: float, factor: float = 1.0) -> Simulate:
     """Tokens to a target, lognormal with a part that a seed's two runs share; runs end at the budget (median: 1)."""
 
@@ -170,10 +180,19 @@ KINDS = {
     "conditions differ": Kind(
         {f"equal, {m}, paired": (_differ(True, m), BOTH) for m in NOISES}
         | {f"equal, {m}, unpaired": (_differ(False, m), BOTH) for m in NOISES}
-        | {"equal, random walk, paired, a walk shared by the pair": (_differ(True, "random walk", shared=1.0), BOTH)},
+        | {"equal, random walk, paired, a walk shared by the pair": (_differ(True, "random walk", shared=1.0), BOTH)}
+        | {
+            f"equal, {m}, {n} against 8 with a third of the spread": (_differ_in_spread(m, (n, 8)), BOTH)
+            for m in ("white", "random walk")
+            for n in (2, 6)
+        },
         {
             "six intervals 2 sd lower, white, paired": (_differ(True, "white", 2.0), SUPPORTED),
             "six intervals 2 sd lower, white, unpaired": (_differ(False, "white", 2.0), SUPPORTED),
+            "2 sd lower throughout, white, 6 against 8 with a third of the spread": (
+                _differ_in_spread("white", (6, 8), 2.0),
+                SUPPORTED,
+            ),
         },
     ),
     "time to target": Kind(

@@ -80,10 +80,16 @@ def _spikes(part: Section, runs: Runs, frame: pd.DataFrame, variants: Sequence[s
         part.text(f"{name}: no interval spikes, so there is nothing to mitigate.")
         return
     by = ["split", "variant", "tokens"]
-    table = ag.over_seeds(spikes, "ratio", by)
-    rises = spikes.groupby(by, as_index=False)[["rise_baseline", "rise_variant"]].mean()
+    means = spikes.groupby(by, as_index=False).agg(
+        rise_baseline=("rise_baseline", "mean"),
+        rise_variant=("rise_variant", "mean"),
+        mean=("ratio", "mean"),
+        n=("ratio", "count"),
+    )
     part.table(
-        rises.merge(table, on=by), f"{name}: rise at each spike of raw, in nats; mean ratio of the rises (0: gone)."
+        means,
+        f"{name}: rise at each spike of raw, in nats; mean ratio of the rises (0: gone), a description without an interval: "
+        "spikes are where raw is high, also by chance.",
     )
     largest = spikes.loc[spikes["rise_baseline"].idxmax()]
     part.figure(

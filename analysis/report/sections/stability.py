@@ -1,5 +1,6 @@
 """Stability: volatility, backslides, drawdown, spikes, stable phase, spread of seeds."""
 
+import numpy as np
 import pandas as pd
 
 from trajlab.analysis.conditions import Condition, conditions
@@ -9,11 +10,10 @@ from trajlab.analysis.report.section import Section
 from trajlab.analysis.stability import (
     between_seeds,
     seed_agreement,
-    spike_scores,
     stability,
     stability_summary,
-    step_spikes,
 )
+from trajlab.analysis.step_spikes import spike_scores, step_spikes
 
 
 def section(runs: Runs) -> Section | None:
@@ -54,10 +54,16 @@ def _intervals(part: Section, condition: Condition) -> None:
     if condition.seeds > 1:
         icc = seed_agreement(condition.intervals)
         part.text(
-            f"Agreement of seeds over the whole grid, ICC(A,1) = {icc['icc']:.4f} "
-            f"(95 % CI {icc['ci_low']:.4f} to {icc['ci_high']:.4f}). Largest coefficient of variation between seeds: "
+            f"Agreement of seeds over the whole grid, ICC(A,1) = {icc['icc']:.4f} ({_interval_words(icc)}). "
+            "Largest coefficient of variation between seeds: "
             f"{100 * spread['cv'].max():.2f} % at interval {spread.loc[spread['cv'].idxmax(), 'interval']}."
         )
+
+
+def _interval_words(icc: pd.Series) -> str:
+    if np.isnan(icc["ci_low"]):
+        return f"no interval of {icc['n']:.0f} seeds: it takes four"
+    return f"95 % CI {icc['ci_low']:.4f} to {icc['ci_high']:.4f}"
 
 
 def _stable_words(summary: pd.DataFrame) -> str:

@@ -17,7 +17,7 @@ from trajlab.analysis.claims.error_rates import MEASURED, STORED
 PAGE = ROOT / "docs/statistics.md"
 ALLOWED = 0.06
 FEWEST = 1000
-LIMITS = r"\b(?:t_interval|mean_interval|proportion_ci|quantile_ci|confidence_interval|eta_squared_interval|norm\.ppf|t\.ppf)\(|(?:quantile|percentile)\([^\n]*(?:level|tail|2\.5|0?\.975)"
+LIMITS = r"\b(?:t_interval|mean_interval|proportion_ci|quantile_ci|confidence_interval|eta_squared_interval|norm\.ppf|t\.ppf|sqrt\(np\.diag(?:onal)?)\(|(?:quantile|percentile)\([^\n]*(?:level|tail|2\.5|0?\.975)"
 """Calls that make the ends of an interval."""
 
 

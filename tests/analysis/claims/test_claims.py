@@ -44,6 +44,36 @@ def test_runs_like_the_published_ones_support_it() -> None:
     assert loss["holds"] == "seeds"
 
 
+NATS = ["mean loss at initialisation", "mean loss a fifth into the budget (4M tokens)", "mean loss at the end", "rise from there to the end"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("told", "named"),
+    [
+        ({"parameters": 133_440}, "133,440 parameters for 4,260,000"),
+        ({"config": {"model": {"vocab_size": 512}}}, "a vocabulary of 512 for 4,096"),
+        ({"config": {"tokenizer": {"vocab_size": 50_257}}}, "a vocabulary of 50,257 for 4,096"),
+    ],
+)
+def test_nats_of_another_design_contradict_nothing(told: dict, named: str) -> None:
+    runs = smooth(budget_runs())  # ends far from the published loss
+    other = Runs(runs.tables, [{**m, **told} for m in runs.manifests])
+    table = check(other, "budget").set_index("claim")
+    assert set(table.loc[NATS, "verdict"]) == {"not testable"}
+    assert table.loc[NATS, "reason"].str.contains(named).all()
+    assert table.loc[NATS, ["observed", "ci_low", "ci_high"]].notna().all(axis=None)
+    assert table.loc["tokens at the lowest mean loss, share of the budget", "verdict"] == "contradicted"
+
+
+@pytest.mark.parametrize(
+    "told", [{"parameters": 4_262_144, "config": {"model": {"vocab_size": 4096}}}, {"parameters": None, "config": {}}]
+)
+def test_nats_of_the_published_design_or_of_an_unknown_one_are_judged(told: dict) -> None:
+    runs = smooth(budget_runs())
+    table = check(Runs(runs.tables, [{**m, **told} for m in runs.manifests]), "budget").set_index("claim")
+    assert table.loc["mean loss at the end", "verdict"] == "contradicted"
+
+
 def test_ignorance_supports_nothing() -> None:
     """Two seeds, 4.06 against 2.80: the interval holds everything, which is no agreement."""
     claim = mean_claim("loss", 2.80, np.array([2.81, 5.31]), 0.05, "ours")

@@ -23,7 +23,7 @@ from trajlab.analysis.report.sections import curves, diminishing_returns
 from trajlab.analysis.report.sections.stability import spike_window
 from trajlab.analysis.report.summary import common_curves, sentences, tiles
 from trajlab.analysis.report.tables import columns, header, p_value
-from trajlab.analysis.stability import step_spikes
+from trajlab.analysis.step_spikes import step_spikes
 
 HOSTILE = (
     "../../../x",
