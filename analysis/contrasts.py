@@ -186,7 +186,7 @@ def _pivots(n: int, draws: int = 4000) -> tuple[NDArray[np.float64], NDArray[np.
     bartlett_D22 = np.zeros((draws, 2, 2))
     bartlett_D22[:, 0, 0], bartlett_D22[:, 1, 1] = (np.sqrt(rng.chisquare(df, draws)) for df in (n - 1, n - 2))
     bartlett_D22[:, 1, 0] = rng.standard_normal(draws)
-    return np.linalg.inv(bartlett_D22), rng.standard_normal((draws, 2)) / np.sqrt(n)
+    return np.linalg.inv(bartlett_D22).astype(np.float64), rng.standard_normal((draws, 2)) / np.sqrt(n)
 
 
 @lru_cache

@@ -67,11 +67,17 @@ def turning_point(
     grid = complete_grid(frame, dv, within, subject)
     y_SK = grid.to_numpy()
     turn = turn_of(y_SK, list(grid.columns), alpha=alpha, seed=seed)
-    return TurningPoint(**vars(turn), **_sizes("fall", y_SK, 0), **_sizes("rise", y_SK, -1))
-
-
-def _sizes(name: str, y_SK: NDArray[np.float64], start: int) -> dict[str, float]:
-    return dict(zip((name, f"{name}_low", f"{name}_high"), cross_fitted(y_SK, start), strict=True))
+    fall, fall_low, fall_high = cross_fitted(y_SK, 0)
+    rise, rise_low, rise_high = cross_fitted(y_SK, -1)
+    return TurningPoint(
+        **vars(turn),
+        fall=fall,
+        fall_low=fall_low,
+        fall_high=fall_high,
+        rise=rise,
+        rise_low=rise_low,
+        rise_high=rise_high,
+    )
 
 
 def turn_of(

@@ -201,8 +201,8 @@ def _coefficient(model: str) -> Cover:
     """Two standard errors around one of its coefficients, each as often: 40 checkpoints whose positions share their noise."""
     n_K, positions_P = np.linspace(0.5, 20, 40), np.arange(1.0, 33)
     (a, b), *others = LAW_QP.values()
-    parts = [a * np.log(n_K) + b, *(x / (1 + y * n_K) + z for x, y, z in others)]
-    truth_KP, truth_Q = hyperbola(*parts, positions_P), np.concatenate(list(LAW_QP.values()))
+    a1_K, a2_K = (x / (1 + y * n_K) + z for x, y, z in others)
+    truth_KP, truth_Q = hyperbola(a * np.log(n_K) + b, a1_K, a2_K, positions_P), np.concatenate(list(LAW_QP.values()))
 
     def cover(rng: np.random.Generator) -> bool:
         noise_KP = 0.01 * noise(model, (1, 40), rng).T + 0.003 * rng.standard_normal(truth_KP.shape)
