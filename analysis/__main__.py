@@ -162,6 +162,9 @@ def _results(options: argparse.Namespace) -> None:
         for study in found:
             print(rebuild(study), flush=True)
         return
+    # else the threads of each process wait at every small sum for those of the others
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
     with ProcessPoolExecutor(min(options.jobs, len(found)), mp_context=get_context("spawn")) as pool:
         for page in pool.map(rebuild, found):
             print(page, flush=True)

@@ -54,20 +54,26 @@ def by_verdict(claims: pd.DataFrame) -> list[str]:
 
 
 def together(texts: list[str]) -> list[str]:
-    """Texts that differ in one word alone as one.
+    """Texts that differ in one word alone as one; single words share nothing.
 
-    >>> together(["lawa5 is faster", "find 20% text", "ema0.99 is faster", "find 40% text", "seeds"])
-    ['is faster (lawa5, ema0.99)', 'find 20%, 40% text', 'seeds']
+    >>> together(["lawa5 is faster", "find 20% text", "ema0.99 is faster", "find 40% text", "seeds", "intervals"])
+    ['is faster (lawa5, ema0.99)', 'find 20%, 40% text', 'seeds', 'intervals']
     """
     left, told = list(dict.fromkeys(texts)), []
     while left:
         words = left[0].split()
         places = [
-            [t for t in left if _but(t.split(), i) == _but(words, i) and NAME.fullmatch(t.split()[i])] or left[:1]
+            [
+                t
+                for t in left
+                if len(words) > 1 and _but(t.split(), i) == _but(words, i) and NAME.fullmatch(t.split()[i])
+            ]
+            or left[:1]
             for i in range(len(words))
         ]
         same = max(places, key=len)
-        other = ", ".join(t.split()[place := places.index(same)] for t in same)
+        place = places.index(same)
+        other = ", ".join(t.split()[place] for t in same)
         before, after = " ".join(words[:place]), " ".join(words[place + 1 :])
         several = f"{before} {other} {after}".strip() if before else f"{after} ({other})"
         told.append(several if len(same) > 1 else left[0])
