@@ -194,7 +194,10 @@ def _head(corpus: "Corpus", limit_bytes: int) -> Iterator[str]:
     documents = corpus.documents("train")
     first = next(documents, None)
     if first is None:
-        raise UserError(f"the training split of {corpus.name} is empty; set data.source to a corpus with documents")
+        raise UserError(
+            f"the training split of {corpus.name} is empty; set data.source to a corpus with documents. A .txt is one document "
+            f"where no {END_OF_TEXT} divides it, and whole documents are held out for validation: put that between its parts"
+        )
     seen = 0
     for document in chain([first], documents):
         yield document[: max(limit_bytes, 1)]  # a document may be longer than all that is asked for

@@ -11,8 +11,9 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from trajlab.analysis import load_runs
 from trajlab.config.groups import TokenizerConfig
+from trajlab.data.corpora import PathCorpus
 from trajlab.data.packed import PackedWindows, byte_count
-from trajlab.data.tokenizer import byte_tokenizer, bytes_behind, end_of_text_id, problems, token_bytes
+from trajlab.data.tokenizer import byte_tokenizer, bytes_behind, end_of_text_id, problems, token_bytes, train_bpe
 from trajlab.errors import UserError
 
 
@@ -33,6 +34,13 @@ def test_a_run_takes_bytes_or_a_file(micro: Callable[..., Path], tmp_path: Path)
     file = micro(*existing, runs="file")
     last = "snapshots/tokens=000000001920.safetensors"
     assert (bytes_ / last).read_bytes()[-4000:] == (file / last).read_bytes()[-4000:], "the same weights either way"
+
+
+def test_a_text_in_one_piece_that_is_held_out_whole_is_told_how_to_divide_it(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("A good day. " * 300)
+    corpus = PathCorpus(tmp_path / "text.txt", validation_fraction=1.0)
+    with pytest.raises(UserError, match=r"the training split of .*text.txt is empty; .* no <\|endoftext\|> divides it"):
+        train_bpe(corpus, 300, 1000, tmp_path)
 
 
 def test_a_file_that_is_no_tokenizer_is_named(tmp_path: Path) -> None:
