@@ -228,6 +228,8 @@ def _words(a: str, b: str, last: pd.Series, ci: tuple[float, float], ahead: floa
     if ci[1] < 0:
         below = _by(-last["difference"], "95 % CI", -ci[1], -ci[0])
         return f"{a} ended lowest, but {at}, the last that both have, {b} was {below}, {paired}."
+    if last["difference"] == 0 and ci[0] == ci[1]:
+        return f"{a} and {b} ended alike: {at} their losses are equal, {paired}."
     return f"{a} or {b}: not settled. A{at[1:]} {a} ended {by}, {paired}: that may be chance."
 
 

@@ -104,6 +104,16 @@ def test_many_conditions_are_summed_up_in_one_sentence() -> None:
     assert (found.pairs["p"] <= 1).all()
 
 
+def test_of_two_equal_conditions_none_is_lower() -> None:
+    runs = sweep(rates=2, seeds=3)
+    first = runs.intervals["run"].str.endswith("0.001")
+    rows = runs.intervals[first]
+    other = rows.assign(run=rows["run"].str.replace("0.001", "0.002"))
+    (found,) = comparisons(list(conditions(Runs({"intervals": pd.concat([rows, other])}, runs.manifests))))
+    assert "ended alike" in found.sentences[0]
+    assert "lower" not in found.sentences[0]
+
+
 def test_conditions_of_one_seed_are_compared_without_a_claim() -> None:
     (found,) = comparisons(list(conditions(sweep(rates=2, seeds=1))))
     assert "nothing says how sure that is" in found.sentences[0]
