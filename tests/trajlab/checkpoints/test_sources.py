@@ -5,7 +5,6 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,13 +14,8 @@ import pytest
 from huggingface_hub import errors
 
 from tests.series_material import write_checkpoint, write_series
-from trajlab import files
-from trajlab.averaging import Averager, lawa
-from trajlab.checkpoints import sources
 from trajlab.checkpoints.sources import Checkpoint, FolderSeries, HubSeries, InOrder, expanded_steps, prefetched
 from trajlab.errors import UserError
-from trajlab.measures.claims import Claims
-from trajlab.store.workers import Workers
 
 
 def test_steps_as_lists_and_spans() -> None:
@@ -164,73 +158,6 @@ def test_a_download_that_was_killed_is_gone_on_with(hub: SimpleNamespace, tmp_pa
     assert (series.fetch(first) / "half").is_file()
     series.release(first)
     assert not list(dead.parent.iterdir())
-
-
-FIRST_PROCESS = 9_000_000
-"""A number that no process has."""
-
-
-class AtOnce:
-    """An executor without a thread: what it is given is done at once, by the process that plays at the moment."""
-
-    def __init__(self, *_: object, **__: object) -> None:
-        pass
-
-    def submit(self, do: Callable[..., Path], *arguments: object) -> Future[Path]:
-        """The result, or the error."""
-        future: Future[Path] = Future()
-        try:
-            future.set_result(do(*arguments))
-        except Exception as e:
-            future.set_exception(e)
-        return future
-
-    def shutdown(self, **_: object) -> None:
-        """Nothing waits."""
-
-
-@pytest.mark.parametrize("averagers", [[], [lawa(3, every_steps=1, start=0)]], ids=["none", "lawa"])
-def test_three_workers_evict_what_is_their_own_and_what_a_killed_one_left(
-    averagers: list[Averager], hub: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Played by threads. The first worker is killed right between writing its part and giving its lease back."""
-    steps, played, killed = 15, threading.local(), threading.Event()
-    hub.revisions = [f"step{i}" for i in range(steps)]
-    cache, done, counted = tmp_path / "cache", list[int](), list[int]()
-    monkeypatch.setattr(sources.series, "ThreadPoolExecutor", AtOnce)
-    monkeypatch.setattr(files, "_alive", lambda process: not (killed.is_set() and process == FIRST_PROCESS))
-    named = lambda path: path.with_name(f".{path.name}.@{files._HOST}.{FIRST_PROCESS + played.number}.part")  # noqa: E731
-    monkeypatch.setattr(files, "temporary_name", named)
-
-    def die(workers: Workers) -> None:
-        for lease in list(workers._heart._leases):
-            os.close(lease._file)  # the kernel does, where a process is killed
-        files._writing -= {p for p in files._writing if str(FIRST_PROCESS) in p.name}
-        killed.set()
-
-    def work(number: int) -> None:
-        played.number = number
-        series, workers = HubSeries("org/m", cache="evict", cache_dir=str(cache)), Workers(tmp_path / "run")
-        workers.enter()
-        claims = Claims(workers, series.checkpoints(), range(steps), lambda c: c.index in done, averagers)
-        for wanted, folder in prefetched(series, claims):
-            counted.append(len(list(cache.rglob("model.safetensors"))))
-            assert number == 0 or killed.wait(60)  # the others have one in their hands then
-            assert (folder / "model.safetensors").is_file(), "nobody removes what another one is reading"
-            if wanted.measured:
-                done.append(wanted.checkpoint.index)
-            if number == 0 and wanted.measured:
-                return die(workers)
-            if wanted.measured:
-                claims.ended(wanted.checkpoint)
-        series.tidy()
-
-    with ThreadPoolExecutor(3) as pool:
-        for future in [pool.submit(work, number) for number in range(3)]:
-            future.result(120)
-    assert sorted(done) == list(range(steps))
-    assert max(counted) <= 6, "two for each process"
-    assert not list(cache.rglob("model.safetensors")), "what the killed one had is gone as well"
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,8 @@ def test_every_experiment_names_itself_and_its_command(experiment: str) -> None:
 
 
 @pytest.mark.parametrize("choice", choices(TRAINED))
-def test_every_choice_of_a_group_is_accepted(choice: str) -> None:
+def test_every_choice_of_a_group_is_accepted(choice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")  # nobody need be logged in there
     config = composed("name=mine", choice, *GIVEN.get(choice, []))
     # the file of the first stands on no machine, the GPU of the second on few
     missing = choice == "tokenizer=existing" or (choice == "trainer=gpu" and not torch.cuda.is_available())
