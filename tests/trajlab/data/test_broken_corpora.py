@@ -75,6 +75,8 @@ def test_a_column_of_numbers_is_no_text(tmp_path: Path) -> None:
         ("a.txt", b"good \xff\xfe bad", "not in UTF-8"),
         ("a.txt", "A day.".encode("utf-16"), "looks like UTF-16"),
         ("a.jsonl", '{"text": "ä"}'.encode("latin-1"), "not in UTF-8"),
+        pytest.param("a.jsonl", b"[" * 100_000, r"a\.jsonl:1: no JSON object", id="nested"),
+        pytest.param("a.jsonl", b'{"text": ' + b"9" * 5_000 + b"}", r"a\.jsonl:1: no JSON object", id="long number"),
         ("a.parquet", b"PAR1 and nothing else", "can't be read"),
         ("a.txt", b"x" * 300_000, "without white space"),
     ],

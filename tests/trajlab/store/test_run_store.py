@@ -93,10 +93,10 @@ def test_a_manifest_without_a_format_is_read_and_one_of_another_is_refused(store
         manifest.setdefault("format", 1)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1]", "{}"])
+@pytest.mark.parametrize("content", ["", "{", "[1]", "{}", "\udcff", "[" * 100_000], ids=range(6))
 def test_a_broken_manifest_is_named(store: RunStore, content: str) -> None:
     store.folder.mkdir()
-    (store.folder / "manifest.json").write_text(content)
+    (store.folder / "manifest.json").write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(UserError, match=r"manifest\.json (can't be read|is no manifest)"):
         store.manifest()
 
