@@ -151,6 +151,13 @@ def test_each_of_several_texts_has_its_own_bits_per_byte(evaluate: Callable[...,
     np.testing.assert_allclose(rows["bits_per_byte"], bits)
 
 
+def test_the_last_window_is_aligned_where_asked(evaluate: Callable[..., Runs]) -> None:
+    asked = ["model.series.steps=[0]", "evaluation.stride=48"]
+    plain, aligned = (evaluate(*asked, f"evaluation.align_last={a}", runs=a).intervals for a in ("false", "true"))
+    assert aligned["token_count"].tolist() == plain["token_count"].tolist()
+    assert aligned["loss"].item() != plain["loss"].item()
+
+
 @pytest.fixture
 def holed(published: Path, tmp_path: Path) -> Path:
     """A series whose second checkpoint lacks a tensor and whose third is truncated."""
