@@ -63,8 +63,9 @@ def test_a_row_that_is_no_text_is_named_by_its_line(value: object, tmp_path: Pat
         list(PathCorpus(path, validation_fraction=0).documents("train"))
 
 
-def test_a_column_of_numbers_is_no_text(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "rows.parquet")
+@pytest.mark.parametrize("values", [[1, 2], [None, "a"], [["a"], ["b"]]])
+def test_a_row_of_parquet_that_is_no_text_is_named(values: list[object], tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": values}), tmp_path / "rows.parquet")
     with pytest.raises(UserError, match=r"rows\.parquet, row 1: 'text' is no text"):
         list(PathCorpus(tmp_path / "rows.parquet").documents("train"))
 
