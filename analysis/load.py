@@ -321,7 +321,7 @@ def _manifest_files(root: Path) -> list[Path]:
 def _manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text())
-    except (ValueError, OSError) as e:
+    except (ValueError, RecursionError, OSError) as e:
         raise ValueError(f"{path} can't be read ({e}); restore it, or remove the run's folder") from e
     texts = ("experiment", "run", "status")
     if not isinstance(manifest, dict) or not all(isinstance(manifest.get(key), str) for key in texts):

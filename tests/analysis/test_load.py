@@ -129,7 +129,7 @@ def test_probes_stay_in_their_order_and_tables_of_plug_ins_are_read(tmp_path: Pa
 
 
 def spoil_manifest(content: str) -> Callable[[Path], object]:
-    return lambda run: (run / "manifest.json").write_text(content)
+    return lambda run: (run / "manifest.json").write_bytes(content.encode(errors="surrogateescape"))
 
 
 def spoil_part(rows: pa.Table | None) -> Callable[[Path], object]:
@@ -143,7 +143,8 @@ def spoil_part(rows: pa.Table | None) -> Callable[[Path], object]:
 @pytest.mark.parametrize(
     "spoil",
     [
-        *(spoil_manifest(text) for text in ("", "{", "{}", "[1]", '{"experiment": 1, "run": "x", "status": "x"}', "null")),
+        *(spoil_manifest(text) for text in ("", "{", "{}", "[1]", '{"experiment": 1, "run": "x", "status": "x"}', "null", "\udcff")),
+        spoil_manifest("[" * 100_000),
         spoil_part(None), spoil_part(pa.table({"a": [1]})),
         spoil_part(pa.table({"experiment": ["a"], "run": ["r"], "interval": [1], "loss": [1.0]})),
         spoil_part(

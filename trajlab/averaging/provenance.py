@@ -48,7 +48,7 @@ def stored_provenance(folder: Path) -> dict[str, Any] | None:
     """The record in a folder; None where there is none that can be read."""
     try:
         record = json.loads((folder / PROVENANCE).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     whole = isinstance(record, dict) and isinstance(record.get("averages"), dict) and "variant" in record
     return record if whole else None

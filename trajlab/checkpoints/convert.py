@@ -85,7 +85,7 @@ def open_folder(folder: Path, named: str | None) -> nn.Module | None:
     file = folder / "config.json"
     try:
         config: Mapping[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise UserError(f"{file} can't be read ({e}); write it again") from e
     if config.get("model_type") != MODEL_TYPE:
         return None

@@ -73,6 +73,10 @@ def _misfit(content: Mapping[str, Any], state: Mapping[str, Tensor]) -> str | No
     if absent := [key for key in NEEDED if key not in content]:
         return f"is no checkpoint of a run: it lacks {absent[0]}"
     stored = content["state_dict"]
+    if not isinstance(stored, Mapping) or not all(isinstance(t, Tensor) for t in stored.values()):
+        return "is no checkpoint of a run: its state_dict holds other things than tensors"
+    if not isinstance(content["global_step"], int):
+        return f"is no checkpoint of a run: global_step is {content['global_step']!r}"
     if differing := sorted(stored.keys() ^ state.keys()):
         return f"doesn't fit the model: {differing[0]} is in one of them alone"
     if wrong := next((name for name, t in state.items() if stored[name].shape != t.shape), None):

@@ -33,7 +33,7 @@ def description(path: Path) -> dict[str, Any]:
             described = json.loads(metadata[MODEL_ENTRY])
             return {"class": str(described["class"]), "arguments": dict(described["arguments"])}
         described = described_by_shape(json.loads(metadata.get(SHAPE_ENTRY, "{}")))
-    except (ValueError, KeyError, TypeError) as e:
+    except (ValueError, RecursionError, KeyError, TypeError) as e:
         raise UserError(f"snapshot={path}: what it says of its model can't be read ({e})") from e
     if described is None:
         raise UserError(

@@ -70,7 +70,7 @@ def weight_files(path: Path, *, pickles: bool = True) -> list[Path]:
 def _shards(index: Path) -> list[Path]:
     try:
         named = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as e:
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as e:
         raise UserError(f"{index} is no index of weight files ({_first_line(e)}); fetch it again") from e
     if outside := [name for name in named if Path(name).name != name]:
         raise UserError(f"{index} names {outside[0]}, which lies outside its folder; fetch it again")
@@ -132,7 +132,7 @@ def read_header(file: Path) -> tuple[dict[str, Any], int]:
         end = max((spec["data_offsets"][1] for name, spec in header.items() if name != METADATA), default=0)
     except OSError as e:
         raise UserError(f"{file} can't be read ({_first_line(e)}); give a file that is there") from e
-    except (ValueError, KeyError, TypeError, AttributeError) as e:
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as e:
         raise UserError(f"{file} is no safetensors file ({e}); give one that is whole") from e
     if 8 + length + end != size:
         raise UserError(f"{file} has {size:,} bytes where its header asks for {8 + length + end:,}; fetch it again")

@@ -156,6 +156,8 @@ class EvaluationConfig:
     """Of layout stream, what stands between documents: eos, bos, none, or a text; what stood there in training."""
     begin_windows: bool = False
     """Put the begin-of-text token in the first place of every window, in the middle of a text too."""
+    align_last: bool = False
+    """Let the last window of a text end where the text does, as long as the others; a token counts once in any case."""
 
     def problems(self) -> Iterator[str]:
         """What no key can see by itself."""

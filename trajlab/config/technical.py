@@ -36,6 +36,7 @@ FORMERLY: Mapping[str, object] = {
     "data.window_offset": "fixed",
     "evaluation.separator": "eos",
     "evaluation.begin_windows": False,
+    "evaluation.align_last": False,
     "loss.position_weighting": "none",
     "trainer.on_nonfinite": "stop",
     "loss.position_factor": 0.5,  # without effect while the weighting is none

@@ -8,10 +8,10 @@ it (or from all there are). Shapes: B windows, S = T + 1 tokens, T targets.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -78,7 +78,13 @@ class DocumentWindows:
     """
 
     def __init__(
-        self, texts: Sequence[TokenizedText], context: int, stride: int | None = None, begin_id: int | None = None
+        self,
+        texts: Sequence[TokenizedText],
+        context: int,
+        stride: int | None = None,
+        begin_id: int | None = None,
+        *,
+        align_last: bool = False,
     ) -> None:
         stride = stride or context
         if not 1 <= stride <= context:
@@ -93,11 +99,19 @@ class DocumentWindows:
         """What stands in the first place of every window, which is never predicted; None: whatever the text has there."""
         self.separator_id: int | None = None
         """The id that stands between documents and nowhere else; None: there is none of the kind."""
-        self._starts = [
-            (number, start)
-            for number, text in enumerate(self.texts)
-            for start in range(0, max(len(text.ids_N) - 1 - self.context, 0) + self.stride, self.stride)
+        self.align_last = align_last
+        """Whether the last window of a text ends where the text does, and is as long as the others where the text is."""
+        self._cuts = [
+            (number, *cut) for number, text in enumerate(self.texts) for cut in self._cut(len(text.ids_N) - 1)
         ]
+
+    def _cut(self, targets: int) -> Iterator[tuple[int, int]]:
+        """Of each window of a text, where it starts and how many of its targets the one before has scored."""
+        starts = list(range(0, max(targets - self.context, 0) + self.stride, self.stride))
+        if self.align_last:
+            starts[-1] = max(targets - self.context, 0)
+        yield 0, 0
+        yield from ((start, before + self.context - start) for before, start in pairwise(starts))
 
     @classmethod
     def over(
@@ -111,11 +125,13 @@ class DocumentWindows:
         begin: bool = True,
         separator: str = "eos",
         begin_windows: bool = False,
+        align_last: bool = False,
     ) -> "DocumentWindows":
         """``documents``: each by itself; ``stream``: all in a row, the separator after each (`separator_ids`).
 
         ``begin_windows`` puts the begin-of-text token in the first place of every window, also in the middle of a text, as
-        models want it that never saw a text without. Raises UserError where the tokenizer has none.
+        models want it that never saw a text without. Raises UserError where the tokenizer has none. ``align_last`` gives the
+        last window of a text as much to read as the others have, as lm-evaluation-harness's rolling windows do.
         """
         if layout not in LAYOUTS:
             raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}")
@@ -125,13 +141,14 @@ class DocumentWindows:
             texts = [_joined(texts, tokenizer, begin, between)]
         if begin_windows and tokenizer.bos_token_id is None:
             raise UserError("evaluation.begin_windows=true: the tokenizer has no begin-of-text token; write false")
-        windows = cls(texts, context, stride, tokenizer.bos_token_id if begin_windows else None)
+        begin_id = tokenizer.bos_token_id if begin_windows else None
+        windows = cls(texts, context, stride, begin_id, align_last=align_last)
         if separator in ("eos", "bos") and between:
             windows.separator_id = between[0]
         return windows
 
     def __len__(self) -> int:
-        return len(self._starts)
+        return len(self._cuts)
 
     def batch(self, windows: np.ndarray | range) -> Tensor:
         """Ids (B, S), padded with 0 on the right, where causal attention can't see it."""
@@ -145,13 +162,12 @@ class DocumentWindows:
         """Targets (B, T) that are text and that no earlier window has scored."""
         mask_BT = torch.zeros(len(windows), self.context, dtype=torch.bool)
         for row, window in enumerate(windows):
-            _, start = self._starts[int(window)]
-            scored = self.context - self.stride if start else 0
+            _, _, scored = self._cuts[int(window)]
             mask_BT[row, scored : len(self._ids(int(window))) - 1] = True
         return mask_BT
 
     def _ids(self, window: int) -> np.ndarray:
-        number, start = self._starts[window]
+        number, start, _ = self._cuts[window]
         ids = self.texts[number].ids_N[start : start + self.context + 1]
         return ids if self.begin_id is None or not start else np.concatenate([[self.begin_id], ids[1:]])
 
@@ -178,6 +194,7 @@ class DocumentWindows:
     def fingerprint(self) -> str:
         """A hash of the ids and of how they are cut."""
         cut = f"{self.context}|{self.stride}" + (f"|{self.begin_id}" if self.begin_id is not None else "")
+        cut += "|last aligned" if self.align_last else ""
         digest = hashlib.blake2b(cut.encode(), digest_size=12)
         for text in self.texts:
             digest.update(str(len(text.ids_N)).encode())

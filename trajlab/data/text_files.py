@@ -34,7 +34,7 @@ def read_jsonl(path: Path, column: str) -> Iterator[str]:
                 continue
             try:
                 value = json.loads(line)[column]
-            except (json.JSONDecodeError, KeyError, TypeError) as e:
+            except (ValueError, RecursionError, KeyError, TypeError) as e:  # a number of 5,000 digits is a ValueError
                 raise UserError(f"{path}:{number}: no JSON object with the key {column!r} ({type(e).__name__})") from e
             yield text_of(value, f"{path}:{number}", column)
 

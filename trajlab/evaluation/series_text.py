@@ -46,6 +46,7 @@ class SeriesText:
                     layout=evaluation.layout,
                     separator=evaluation.separator,
                     begin_windows=evaluation.begin_windows,
+                    align_last=evaluation.align_last,
                 )
             except ValueError as e:
                 raise UserError(f"evaluation, split {name}: {e}") from e

@@ -118,7 +118,7 @@ def _is_multiple_choice(path: Path) -> bool:
 def _json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf8"))
-    except (OSError, json.JSONDecodeError) as e:
+    except (OSError, ValueError, RecursionError) as e:
         raise UserError(f"{path} is no JSON file ({e}); give task.json files of BIG-bench") from e
 
 

@@ -240,7 +240,7 @@ def is_mixture(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             row = json.loads(file.readline(MOST_OF_A_LINE))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(row, dict) and {f.name for f in fields(ScoredSequence)} | {"text"} == set(row)
 

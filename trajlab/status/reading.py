@@ -46,7 +46,7 @@ def facts(folder: Path) -> Facts:
     try:
         manifest = json.loads((folder / layout.MANIFEST).read_text())
         experiment, run = manifest["experiment"], manifest["run"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return Facts(folder, folder.parent.name, folder.name, "unreadable")
     config = manifest.get("config") or {}
     # what was added to the run afterwards (a suffix) tells nothing of how far it is

@@ -246,7 +246,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         manifest = json.loads(path.read_text())
-    except (ValueError, OSError) as e:
+    except (ValueError, RecursionError, OSError) as e:
         raise UserError(f"{path} can't be read ({e}); restore it, or remove the run's folder") from e
     if not isinstance(manifest, dict) or not all(isinstance(manifest.get(k), str) for k in ("experiment", "run")):
         raise UserError(f"{path} is no manifest of a run; restore it, or remove the run's folder")

@@ -19,7 +19,7 @@ from trajlab.analysis.report import contents, sections, write_report
 from trajlab.analysis.report.answers import main_split
 from trajlab.analysis.report.comparison import comparisons
 from trajlab.analysis.report.names import Unique, slug
-from trajlab.analysis.report.sections import curves, diminishing_returns
+from trajlab.analysis.report.sections import claims, curves, diminishing_returns, repeated_measures
 from trajlab.analysis.report.sections.stability import spike_window
 from trajlab.analysis.report.summary import common_curves, sentences, tiles
 from trajlab.analysis.report.tables import columns, header, p_value
@@ -221,6 +221,21 @@ def test_a_diverged_seed_takes_no_other_with_it(tmp_path: Path) -> None:
     assert "Diverged: tinystories_budget/seed=2" in text
     assert "All three seeds ended higher" in text
     assert "Not computed" not in text
+
+
+def test_statistics_and_claims_stand_beside_a_diverged_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contents, "CONTENTS", (repeated_measures.section, claims.section))
+    monkeypatch.setattr(repeated_measures, "CALIBRATED_CELLS", 0)  # which takes a second or two
+    runs = budget_runs(seeds=5, intervals=8)
+    frame = runs.intervals
+    loss = frame["loss"].where((frame["run"] != "seed=2") | (frame["interval"] < 4), np.nan)
+    broken = Runs({"intervals": frame.assign(loss=loss, ppl=np.exp(loss))}, runs.manifests)
+    text = write_report(broken, tmp_path, "Diverged").read_text()
+    assert "Diverged: tinystories_budget/seed=2" in text
+    assert "Not computed" not in text
+    assert "not checked" not in text
+    assert "F(7, 21)" in text, "four seeds × eight intervals"
+    assert "Published claims" in text
 
 
 def test_the_numbers_of_the_page_are_the_tables(tmp_path: Path, quick: None) -> None:

@@ -12,7 +12,7 @@ import torch
 from tests.conftest import MICRO, run_here
 from tests.e2e.test_reproducibility import assert_same_tables, assert_same_weights
 from tests.trajlab.tasks.test_stored_files_are_data import Executes
-from trajlab.checkpoints.resume import newest_usable, not_plain_state
+from trajlab.checkpoints.resume import NEEDED, newest_usable, not_plain_state
 from trajlab.errors import UserError
 from trajlab.store.run_store import RunStore
 
@@ -116,6 +116,22 @@ def test_with_both_damaged_nothing_is_touched(cut: Path, tmp_path: Path) -> None
 
 def test_no_checkpoint_is_no_error(tmp_path: Path) -> None:
     assert newest_usable([tmp_path / "last.ckpt"], {}) is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"state_dict": []}, {"state_dict": {"w": 1}}, {"global_step": None}, {"state_dict": {"other": torch.ones(2)}}],
+)
+def test_a_file_of_another_kind_is_no_checkpoint(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    weights, path = {"w": torch.zeros(2)}, tmp_path / "last.ckpt"
+    whole = {**{key: {} for key in NEEDED}, "state_dict": weights, "global_step": 3}
+    torch.save(whole, path)
+    assert newest_usable([path], weights) == (path, 3)
+    torch.save(whole | wrong, path)
+    with pytest.raises(
+        UserError, match=r"last\.ckpt (is no checkpoint of a run|doesn't fit the model).*overwrite=true"
+    ):
+        newest_usable([path], weights)
 
 
 def test_a_state_that_only_code_could_read_is_found_when_it_is_written() -> None:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.series_material import transformers_model, write_checkpoint
-from trajlab.checkpoints.weights import weight_files, weights_hash
+from trajlab.checkpoints.weights import read_metadata, weight_files, weights_hash
 from trajlab.errors import UserError
 
 
@@ -60,6 +60,17 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path: Path, legacy: bool) -> Non
     with pytest.raises(UserError, match=r"pytorch_model\.bin (is refused|can't be read)"):
         weights_hash(tmp_path)
     assert not proof.exists()
+
+
+def test_json_that_is_nested_too_deep_is_a_broken_file(tmp_path: Path) -> None:
+    deep = b"[" * 100_000
+    (tmp_path / "model.safetensors").write_bytes(len(deep).to_bytes(8, "little") + deep)
+    with pytest.raises(UserError, match=r"model\.safetensors is no safetensors file"):
+        read_metadata(tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / "model.safetensors.index.json").write_bytes(deep)
+    with pytest.raises(UserError, match="is no index of weight files"):
+        weight_files(tmp_path)
 
 
 def test_an_absent_shard_is_named(tmp_path: Path) -> None:

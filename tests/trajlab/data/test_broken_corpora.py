@@ -63,8 +63,9 @@ def test_a_row_that_is_no_text_is_named_by_its_line(value: object, tmp_path: Pat
         list(PathCorpus(path, validation_fraction=0).documents("train"))
 
 
-def test_a_column_of_numbers_is_no_text(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "rows.parquet")
+@pytest.mark.parametrize("values", [[1, 2], [None, "a"], [["a"], ["b"]]])
+def test_a_row_of_parquet_that_is_no_text_is_named(values: list[object], tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": values}), tmp_path / "rows.parquet")
     with pytest.raises(UserError, match=r"rows\.parquet, row 1: 'text' is no text"):
         list(PathCorpus(tmp_path / "rows.parquet").documents("train"))
 
@@ -75,6 +76,8 @@ def test_a_column_of_numbers_is_no_text(tmp_path: Path) -> None:
         ("a.txt", b"good \xff\xfe bad", "not in UTF-8"),
         ("a.txt", "A day.".encode("utf-16"), "looks like UTF-16"),
         ("a.jsonl", '{"text": "ä"}'.encode("latin-1"), "not in UTF-8"),
+        pytest.param("a.jsonl", b"[" * 100_000, r"a\.jsonl:1: no JSON object", id="nested"),
+        pytest.param("a.jsonl", b'{"text": ' + b"9" * 5_000 + b"}", r"a\.jsonl:1: no JSON object", id="long number"),
         ("a.parquet", b"PAR1 and nothing else", "can't be read"),
         ("a.txt", b"x" * 300_000, "without white space"),
     ],

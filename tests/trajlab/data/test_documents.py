@@ -24,9 +24,12 @@ def _counted(windows: DocumentWindows) -> list[int]:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=4), context=st.integers(1, 12), data=st.data()
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=4), context=st.integers(1, 12), align_last=st.booleans(),
+    data=st.data(),
 )  # fmt: skip
-def test_every_target_counts_once_and_in_order(lengths: list[int], context: int, data: st.DataObject) -> None:
+def test_every_target_counts_once_and_in_order(
+    lengths: list[int], context: int, align_last: bool, data: st.DataObject
+) -> None:
     stride = data.draw(st.integers(1, context))
     ids = np.split(np.arange(sum(lengths)), np.cumsum(lengths)[:-1])
     texts = [TokenizedText(i.astype(np.int64), np.ones(len(i), np.int64)) for i in ids]
@@ -35,7 +38,7 @@ def test_every_target_counts_once_and_in_order(lengths: list[int], context: int,
         with pytest.raises(ValueError, match="no token to predict"):
             DocumentWindows(texts, context, stride)
         return
-    windows = DocumentWindows(texts, context, stride)
+    windows = DocumentWindows(texts, context, stride, align_last=align_last)
     assert _counted(windows) == expected
     assert windows.token_count == len(expected) == windows.byte_count
 
@@ -131,6 +134,20 @@ def test_windows_in_the_middle_begin_as_texts_do_where_asked() -> None:
     tokenizer.bos_token = None
     with pytest.raises(UserError, match="begin_windows=true: the tokenizer has no begin-of-text token"):
         DocumentWindows.over(["a"], tokenizer, 4, begin_windows=True)
+
+
+def test_the_last_window_is_as_long_as_the_others_where_asked() -> None:
+    """Ten tokens in windows of four, as lm-evaluation-harness rolls over them: the last is 6 to 9, of which 8 and 9 count."""
+    text = TokenizedText(np.arange(-1, 10), np.ones(11, np.int64))  # what stands before the first token is -1
+    aligned, plain = (DocumentWindows([text], 4, align_last=a) for a in (True, False))
+    assert aligned.batch(range(3)).tolist() == [[-1, 0, 1, 2, 3], [3, 4, 5, 6, 7], [5, 6, 7, 8, 9]]
+    assert aligned.mask([2]).tolist() == [[False, False, True, True]]
+    assert _counted(aligned) == _counted(plain) == list(range(10))
+    assert plain.lengths.tolist() == [4, 4, 2]
+    assert aligned.fingerprint() != plain.fingerprint()
+    short = DocumentWindows([text, TokenizedText(np.arange(20, 23), np.ones(3, np.int64))], 8, 4, align_last=True)
+    assert short.lengths.tolist() == [8, 8, 2], "a text that is shorter than a window stays as it is"
+    assert _counted(short) == [*range(10), 21, 22]
 
 
 def test_windows_know_their_length() -> None:

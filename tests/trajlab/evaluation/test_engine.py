@@ -184,6 +184,26 @@ def test_documents_are_scored_by_length_and_told_in_order() -> None:
     assert sum(sizes[: len(sizes) - len(windows)]) < padded / 1.2, "little of the work is for padding"
 
 
+def test_scoring_by_length_spares_a_quarter_of_the_work_at_41_percent_padding_and_changes_no_loss() -> None:
+    """Work, not time, which a busy machine stretches: docs/audit.md has the times of `tests.benchmarks.document_speed`."""
+    from tests.benchmarks.document_speed import Padded, documents, sums
+    from tests.series_material import byte_tokenizer, transformers_model
+    from trajlab.data.documents import DocumentWindows
+    from trajlab.models.hf import HFModel
+
+    windows = DocumentWindows.over(documents(64, 60), byte_tokenizer(), 60, layout="documents")
+    assert 1 - windows.lengths.sum() / (len(windows) * windows.context) == pytest.approx(0.41, abs=0.04)
+    model, worked = HFModel(transformers_model()), []
+    model.hf.register_forward_pre_hook(
+        lambda m, args, options: worked.append(options["input_ids"].numel()), with_kwargs=True
+    )
+    _, by_length = sums(model, windows)
+    spent = sum(worked)
+    _, padded = sums(model, Padded(windows))
+    assert sum(worked) - spent >= 1.3 * spent
+    np.testing.assert_allclose(by_length, padded, rtol=1e-5)
+
+
 def test_losses_leave_the_device_once_and_not_after_each_batch(scene: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
     engine, model, consumers = scene
     moved: list[tuple[int, ...]] = []

@@ -113,8 +113,10 @@ def test_one_check_of_names() -> None:
     assert not any(name_problems("name", name) for name in (None, "seed=0,optimizer.lr=0.003", "tiny stories", "π"))
 
 
-@pytest.mark.parametrize("name", BAD[:5])
+@pytest.mark.parametrize("name", [*BAD[:6], "x" * 300])
 def test_what_is_no_name_is_refused_before_anything_is_touched(tmp_path: Path, name: str) -> None:
+    written(RunStore.below(tmp_path, "study", "seed=1", 1))
+    before = everything(tmp_path)
     training = [*MICRO, f"runs_dir={tmp_path}", "overwrite=true"]
     series = ["task=evaluate", "series=hf_folders", f"runs_dir={tmp_path}", "overwrite=true", "data.source=embedded"]
     pattern = [f"model.series.pattern='{tmp_path}/step{{step}}'", "model.series.tokens_per_step=1"]
@@ -125,7 +127,8 @@ def test_what_is_no_name_is_refused_before_anything_is_touched(tmp_path: Path, n
     ):
         with pytest.raises(UserError, match="can't name a folder"):
             run_here(*line)
-    assert not list(tmp_path.iterdir())
+    assert everything(tmp_path) == before
+    assert [p.name for p in tmp_path.iterdir()] == ["study"]
 
 
 def test_no_run_keys_don_t_empty_the_experiment(tmp_path: Path) -> None:

@@ -8,10 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from trajlab.analysis.load import load_runs
 from trajlab.errors import UserError
 from trajlab.files import publish
 from trajlab.protocols import Interval
-from trajlab.store.layout import FORMAT
+from trajlab.store.compaction import compact
+from trajlab.store.layout import FORMAT, snapshots
 from trajlab.store.run_store import RunStore
 
 
@@ -40,6 +42,42 @@ def test_rewind_takes_back_what_lies_beyond(store: RunStore) -> None:
     store.rewind(1, 128)
     assert sorted(p.stem for p in store.folder.glob("metrics/*/*")) == ["part-00000", "part-00001"]
     assert len(list(store.folder.glob("snapshots/*"))) == 2
+
+
+def test_rewind_leaves_foreign_files_alone(store: RunStore) -> None:
+    for i in range(2):
+        store.write("intervals", at(i), pa.table({"loss": [0.0]}))
+    metrics = store.folder / "metrics"
+    (metrics / "empty").mkdir()
+    (metrics / "intervals" / "part-foo.parquet").write_text("no parquet")
+    (metrics / "intervals" / "part-00007.parquet").mkdir()
+    (metrics / "notes.txt").write_text("mine")
+    store.save_snapshot(at(1), lambda path: path.touch())
+    (store.folder / "snapshots" / "best.safetensors").write_text("mine")
+    store.rewind(0, 0)
+    assert sorted(p.name for p in metrics.iterdir()) == ["empty", "intervals", "notes.txt"]
+    assert sorted(p.name for p in (metrics / "intervals").iterdir()) == [
+        "part-00000.parquet", "part-00007.parquet", "part-foo.parquet",
+    ]  # fmt: skip
+    assert [p.name for p in (store.folder / "snapshots").iterdir()] == ["best.safetensors"]
+    assert store.read("intervals", ["interval"]).num_rows == 1  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", ["two words", "[1] {x}*?", "a=b,c", "ü 猫 'quoted\"", "$HOME;#", "100%"])
+def test_a_run_lies_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
+    store = RunStore(tmp_path / name / "study" / "seed=0", "study", "seed=0", 0)
+    with store.lock():
+        assert store.begin({"a": 1}) == "new"
+        store.update_manifest(config={"a": 1}, status="finished")
+        for i in range(3):
+            store.write("intervals", at(i), pa.table({"variant": ["raw"], "split": ["valid"], "loss": [float(i)]}))
+        store.save_snapshot(at(2), lambda path: path.touch())
+        store.save_checkpoint(lambda path: path.touch())
+        store.rewind(1, 999)
+    assert load_runs(tmp_path / name).intervals["loss"].tolist() == [0.0, 1.0]
+    assert len(snapshots(store.folder)) == 1
+    assert compact(store.folder) == (2, 1)
+    assert RunStore.open(store.folder).begin({"a": 1}) == "finished"
 
 
 def test_a_failed_write_leaves_the_former_content(tmp_path: Path) -> None:
@@ -93,10 +131,10 @@ def test_a_manifest_without_a_format_is_read_and_one_of_another_is_refused(store
         manifest.setdefault("format", 1)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1]", "{}"])
+@pytest.mark.parametrize("content", ["", "{", "[1]", "{}", "\udcff", "[" * 100_000], ids=range(6))
 def test_a_broken_manifest_is_named(store: RunStore, content: str) -> None:
     store.folder.mkdir()
-    (store.folder / "manifest.json").write_text(content)
+    (store.folder / "manifest.json").write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(UserError, match=r"manifest\.json (can't be read|is no manifest)"):
         store.manifest()
 

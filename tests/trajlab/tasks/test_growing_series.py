@@ -2,14 +2,17 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from tests.series_material import byte_tokenizer, transformers_model, write_checkpoint, write_series
-from tests.trajlab.tasks.test_evaluate import _overrides, _stripped
+from tests.trajlab.tasks.test_evaluate import DOCUMENTS, _overrides, _stripped
 from trajlab.analysis.load import Runs, load_runs
 from trajlab.checkpoints.sources import Checkpoint
 from trajlab.checkpoints.weights import read_weights, write_weights
@@ -96,6 +99,63 @@ def test_a_text_and_a_task_come_later(evaluate: Callable[..., Runs], tmp_path: P
         evaluate(steps, one, "benchmark.shots=3")
     with pytest.raises(UserError, match="evaluation.documents"):
         evaluate(steps, "evaluation.documents=2")
+
+
+def test_a_task_that_fails_leaves_the_losses(
+    evaluate: Callable[..., Runs], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = [{"input": f"q{i}", "target_scores": {"a": 1, "bb": 0}} for i in range(5)]
+    (tmp_path / "task.json").write_text(json.dumps({"name": "one", "examples": examples}))
+    asked = ["model.series.steps=[0,1]", f"benchmark.tasks=[{tmp_path / 'task.json'}]"]
+
+    def no_cache(*_: object) -> None:
+        raise NotImplementedError("this architecture's cache can't be repeated")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("trajlab.measures.multiple_choice.option_likelihoods", no_cache)
+        with pytest.raises(NotImplementedError):
+            evaluate(*asked)
+    before = _stamps(tmp_path / "runs")
+    assert {"intervals", "positions", "tokens"} <= {p.parent.name for p in before}
+    runs = evaluate(*asked)
+    assert {p: p.stat().st_mtime_ns for p in before} == before, "what was computed is not computed again"
+    assert runs.intervals["interval"].tolist() == [0, 1]
+    assert set(runs.tasks["interval"]) == {0, 1}
+
+
+def test_a_task_that_nobody_knows_is_refused_before_a_loss_is_computed(
+    evaluate: Callable[..., Runs], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = SimpleNamespace(match_tasks=lambda names: [])
+    for name, members in {
+        "lm_eval": {"simple_evaluate": None},
+        "lm_eval.tasks": {"TaskManager": lambda include_path: manager},
+        "lm_eval.models.huggingface": {"HFLM": None},
+    }.items():
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(**members))
+    with pytest.raises(UserError, match="no task 'piqua'"):
+        evaluate("benchmark.backend=lm_eval", "benchmark.tasks=[piqua]")
+    assert not list((tmp_path / "runs").rglob("*.parquet"))
+
+
+def test_each_of_several_texts_has_its_own_bits_per_byte(evaluate: Callable[..., Runs], tmp_path: Path) -> None:
+    laws = tmp_path / "laws.txt"
+    documents = [f"§ {i}. Nobody shall do what § {i + 1} forbids." for i in range(100, 500)]  # of one length
+    laws.write_text("<|endoftext|>".join(documents))
+    rows = evaluate(
+        "model.series.steps=[0]", f"+data.validation.laws={{windows: 1, source: {laws}}}"
+    ).intervals.set_index("split")
+    assert rows.loc["laws", "byte_count"] == DOCUMENTS * len(documents[0].encode())
+    assert rows.loc["laws", "byte_count"] != rows.loc["valid", "byte_count"]
+    bits = rows["nll_sum"] / np.log(2) / rows["byte_count"]
+    np.testing.assert_allclose(rows["bits_per_byte"], bits)
+
+
+def test_the_last_window_is_aligned_where_asked(evaluate: Callable[..., Runs]) -> None:
+    asked = ["model.series.steps=[0]", "evaluation.stride=48"]
+    plain, aligned = (evaluate(*asked, f"evaluation.align_last={a}", runs=a).intervals for a in ("false", "true"))
+    assert aligned["token_count"].tolist() == plain["token_count"].tolist()
+    assert aligned["loss"].item() != plain["loss"].item()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ Each fault plants something that would make a file, the canary, if it were execu
 """
 
 import json
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -109,7 +110,10 @@ def test_a_corpus_that_the_command_names_is_built(run: Path) -> None:
 @pytest.mark.parametrize("target", ["pandas.read_pickle", "torch.load", "joblib.load"])
 def test_stored_callbacks_are_not_built(run: Path, canary: Path, target: str) -> None:
     bad = canary.with_name("bad.pickle")
-    torch.save(Executes(canary), bad)
+    if target == "torch.load":
+        torch.save(Executes(canary), bad)
+    else:
+        bad.write_bytes(pickle.dumps(Executes(canary)))
     plant(run, lambda m: m["config"]["callbacks"].update(evil={"_target_": target, "_args_": [str(bad)]}))
     average(run)
     assert not canary.exists()
@@ -121,6 +125,16 @@ def test_references_stay_the_text_that_they_are(text: str) -> None:
     config = stored_config(manifest)
     assert config.data.source == text
     assert config.data.list[0] == text
+
+
+def test_the_environment_stays_out_of_what_a_reader_opens(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret.txt").write_text("told<|endoftext|>" * 40)
+    monkeypatch.setenv("SECRET", str(tmp_path / "secret.txt"))
+    plant(run, lambda m: m["config"]["data"].update(source="${oc.env:SECRET}"))
+    with pytest.raises(UserError, match=r"data\.source=\$\{oc\.env:SECRET\}: no such file"):
+        run_tokenizer(run)
 
 
 class Executes:

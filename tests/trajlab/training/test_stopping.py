@@ -106,6 +106,11 @@ def test_a_gradient_that_is_not_finite_ends_the_run_as_diverged(
     assert "diverged before, skipped (overwrite=true" in capsys.readouterr().err
 
 
+def test_a_rate_far_too_high_ends_the_run_as_diverged(micro: Micro, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _status(micro("optimizer.lr=1e6")) == "diverged"
+    assert "DIVERGED at " in capsys.readouterr().err
+
+
 def test_a_diverged_run_can_be_run_again(micro: Micro) -> None:
     micro(_nan([12]))
     assert _status(micro("overwrite=true")) == "finished"

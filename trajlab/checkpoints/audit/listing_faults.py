@@ -112,7 +112,7 @@ def _absent(listing: Listing, revision: str) -> list[str]:
     for index in (n for n in files if n.endswith(".index.json") and "/" not in n):
         try:
             named = set(json.loads(listing.read(revision, index))["weight_map"].values())
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
             continue
         absent |= {str(n) for n in named} - set(files)
     return sorted(absent)
@@ -140,7 +140,7 @@ def _meaning(content: bytes, name: str) -> str:
         return content.hex()
     try:
         spec = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return content.hex()
     if isinstance(spec, dict):
         spec = {k: v for k, v in spec.items() if k not in HARMLESS}

@@ -159,7 +159,7 @@ def test_every_number_of_every_task_is_in_a_table() -> None:
     part = task_curves.section(found)
     assert part is not None
     assert kinds(part) == ["table"], "texts that are only scored have no accuracy to draw"
-    found.tables["tasks"] = pd.concat([tasks(), text]).assign(n=100, shots=0)
+    found.tables["tasks"] = pd.concat([tasks().assign(stderr=0.05), text]).assign(n=100, shots=0)
     items = pd.DataFrame({"experiment": "e", "run": "small", "task": ["a", "a"], "chance": [0.5, 0.25]})
     found.tables["task_items"] = items
     part = task_curves.section(found)
@@ -169,7 +169,7 @@ def test_every_number_of_every_task_is_in_a_table() -> None:
     rows = table.set_index(["model", "task"])
     assert rows.loc[("small", "wikitext"), "value"] == 31.5
     assert np.isnan(rows.loc[("small", "wikitext"), "chance"])
-    assert rows.loc[("small", "a"), "chance"] == 0.375
+    assert rows.loc[("small", "a"), ["stderr", "n", "chance"]].tolist() == [0.05, 100, 0.375]
     assert rows.loc[("large", "a"), "value"] == pytest.approx(0.3 + 0.02 * 11)
 
 
