@@ -7,14 +7,19 @@ from pathlib import Path
 CGROUP = Path("/sys/fs/cgroup")
 
 
-def let_threads_sleep() -> None:
-    """Let OpenMP's threads sleep at a barrier instead of spinning, unless the user has said how they wait.
+SPINS = "3000"
+"""How often a thread of GNU OpenMP looks again before it sleeps; 300,000 where nobody sets it. Chosen from 0, 1,000, 3,000 and
+10,000 on a two-core machine (docs/benchmarks.md): the most that leaves a training step its speed beside other work."""
 
-    A spinning thread takes a core from whoever it waits for as soon as the machine has other work to do
-    (docs/benchmarks.md). This has an effect only before torch is imported.
+
+def let_threads_sleep() -> None:
+    """Let OpenMP's threads sleep soon at a barrier instead of spinning on, unless the user has said how they wait.
+
+    A spinning thread takes a core from whoever it waits for as soon as the machine has other work to do; one that sleeps at
+    once costs a seventh of the speed where it has none. This has an effect only before torch is imported.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ["GOMP_SPINCOUNT"] = SPINS
 
 
 def usable_cores() -> int:

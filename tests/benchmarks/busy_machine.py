@@ -1,7 +1,7 @@
 """Training beside another process, by how threads wait: ``python -m tests.benchmarks.busy_machine``.
 
-Each way (the user's own environment says nothing, so OpenMP spins; asleep, as ``python -m trajlab`` sets it; one thread) is
-measured alone and beside one process that keeps a core busy, in short rounds by turns. The median of the rounds counts.
+Each way (the user's own environment says nothing, so OpenMP spins; soon asleep, as ``python -m trajlab`` sets it; sooner; at
+once; one thread) is measured alone and beside one process that keeps a core busy, in short rounds by turns. The median of the rounds counts.
 """
 
 import argparse
@@ -11,11 +11,14 @@ import subprocess
 import sys
 
 from tests.conftest import ROOT
+from trajlab.cores import SPINS
 
 BUSY = "while True: pass"
 WAYS: dict[str, dict[str, str]] = {
     "spinning": {},
-    "asleep (OMP_WAIT_POLICY=PASSIVE)": {"OMP_WAIT_POLICY": "PASSIVE"},
+    f"soon asleep (GOMP_SPINCOUNT={SPINS})": {"GOMP_SPINCOUNT": SPINS},
+    "sooner (GOMP_SPINCOUNT=1000)": {"GOMP_SPINCOUNT": "1000"},
+    "at once (OMP_WAIT_POLICY=PASSIVE)": {"OMP_WAIT_POLICY": "PASSIVE"},
     "one thread": {"OMP_NUM_THREADS": "1"},
 }
 THREADS = ("OMP_WAIT_POLICY", "OMP_NUM_THREADS", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
