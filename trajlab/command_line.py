@@ -207,9 +207,15 @@ def _suggestion(message: str, overrides: list[str]) -> str:
     return did_you_mean(named[1], _keys(config))
 
 
+REFERENCE = re.compile(r"\$\{[\w.]+\}")
+
+
 def _keys(config: DictConfig, prefix: str = "") -> list[str]:
+    """All keys but those whose value is another key's: that one is the key to set."""
     keys = []
     for name, child in config.items_ex(resolve=False):
+        if isinstance(child, str) and REFERENCE.fullmatch(child):
+            continue
         keys.append(f"{prefix}{name!s}")
         if isinstance(child, DictConfig) and not child._is_none() and not child._is_interpolation():
             keys += _keys(child, f"{prefix}{name!s}.")

@@ -12,6 +12,7 @@ from trajlab.command_line import CommandLineError, command_line, run_line
 ANSWERS = {
     "an unknown key": (["optimiser.lr=1e-3"], ["optimiser.lr", "did you mean optimizer.lr?"]),
     "an unknown key of a group": (["data.contxt=3"], ["did you mean data.context?"]),
+    "a key that another one refers to": (["budget_tokens=5"], ["did you mean intervals.budget_tokens?"]),
     "a key that a target lacks": (["+optimizer.beta=1"], ["did you mean betas?"]),
     "an unknown choice": (["optimizer=adam"], ["optimizer/adam", "did you mean adamw?", "muon"]),
     "an unknown model": (["model=lama_tiny"], ["did you mean llama_tiny?"]),
