@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, dataclass, field
 from typing import Any
 
+SOURCES = ("auto", "cache", "hub", "embedded")
+"""Words of ``data.source``; any other is a path."""
 WINDOW_OFFSETS = ("random", "fixed")
 
 

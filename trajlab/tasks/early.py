@@ -5,13 +5,16 @@ Trying the same by building (`trajlab.config.trial`) comes later, and finds what
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from trajlab.config.build import build
+from trajlab.config.groups import SOURCES, DataConfig
 from trajlab.config.parse import refusals
 from trajlab.config.schema import ExportConfig, TrainConfig
 from trajlab.data import tokenizer
+from trajlab.data.path_corpus import PathCorpus
 from trajlab.evaluation.intervals import token_schedule
 
 OPTIMIZERS = ("torch.optim.", "trajlab.training.optimizers.")
@@ -22,9 +25,19 @@ NOT_NEGATIVE = ("lr", "weight_decay", "eps", "momentum")
 
 def problems(c: object) -> list[str]:
     """Of the checked values of a task, as far as they can be judged here."""
+    if isinstance(c, ExportConfig):
+        return export_problems(c)
     if isinstance(c, TrainConfig):
         return training_problems(c)
-    return export_problems(c) if isinstance(c, ExportConfig) else []
+    data = getattr(c, "data", None)  # of whatever reads text
+    return corpus_problems(data) if isinstance(data, DataConfig) else []
+
+
+def corpus_problems(data: DataConfig) -> list[str]:
+    """Of the paths that text is to be read from."""
+    sources = [data.source, *(v.source for v in data.validation.values())]
+    paths = [Path(s) for s in sources if isinstance(s, str) and s not in SOURCES]
+    return [problem for path in dict.fromkeys(paths) for problem in refusals(partial(PathCorpus, path))]
 
 
 def export_problems(c: ExportConfig) -> list[str]:
@@ -36,12 +49,13 @@ def export_problems(c: ExportConfig) -> list[str]:
 
 
 def training_problems(c: TrainConfig) -> list[str]:
-    """Of marks, schedule, optimizer and tokenizer."""
+    """Of marks, schedule, optimizer, text and tokenizer."""
     own_schedule = str(c.schedule.get("_target_")).startswith(SCHEDULES)
     return [
         *refusals(lambda: token_schedule(c.intervals, c.tokens_per_step)),
         *(refusals(lambda: build(c.schedule, "schedule")) if own_schedule else []),
         *optimizer_problems(c.optimizer),
+        *corpus_problems(c.data),
         *tokenizer.problems(c.tokenizer),
     ]
 
