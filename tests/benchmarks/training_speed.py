@@ -18,7 +18,8 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from trajlab.models.llama import LlamaModel, parameter_count
+from trajlab.models.llama import LlamaModel
+from trajlab.models.llama_shape import parameter_count
 from trajlab.training.language_model import LanguageModel
 from trajlab.training.schedules import Constant
 

@@ -122,7 +122,11 @@ def test_a_corpus_shorter_than_the_tokens_asked_for(tmp_path: Path) -> None:
 
 ALL_AT_ONCE = {
     "train": ([*MICRO, "seed=abc", "data.context=x", "trainer.threads=0"], ["seed='abc'", "data.context", "trainer.threads"]),
-    "train, by trying": ([*MICRO, "model.heads=3", "callbacks.checkpoint.every_steps=-1"], ["3 heads", "every_steps=-1"]),
+    "train, as far as torch need not be asked": ([*MICRO, "model.heads=3", "data.source=no.txt"], ["3 heads", "no.txt"]),
+    "train, by trying": (
+        [*MICRO, "+optimizer.foreach=true", "callbacks.checkpoint.every_steps=-1"],
+        ["cannot be `True` together", "every_steps=-1"],
+    ),
     "average": (["task=average", "name=x", "runs=no/such", "scheme=merge", "decay_shape=any"], ["runs=no/such is no folder", "scheme=merge"]),
     "export": (["task=export", "name=x", "snapshot=no", "to=x", "tokenizer.path=no"], ["snapshot=no", "tokenizer.path=no"]),
     "mixture": (["task=mixture", "name=x", "small=no", "large=no", "to=x"], ["small=no", "large=no"]),

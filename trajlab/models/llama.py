@@ -1,68 +1,17 @@
 """The Llama-style decoder: RMSNorm, rotary positions, SwiGLU, optional grouped queries, tied or untied head.
 
-`LlamaModel` is what is trained; `parameter_count` says beforehand how large it will be. The rotary convention is that of
+`LlamaModel` is what is trained; `trajlab.models.llama_shape` says beforehand how large it will be. The rotary convention is that of
 ``transformers.LlamaForCausalLM`` (halves, not pairs), so that `trajlab.checkpoints.convert` exchanges weights with it.
 Shapes: B windows, T positions, D width, H query heads, G key-value heads, E head width, F hidden width, V vocabulary.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
-@dataclass(frozen=True)
-class LlamaConfig:
-    """Shape of a `LlamaModel`. Raises ValueError, naming the key, when the numbers don't go together."""
-
-    vocab_size: int = 4096
-    width: int = 256
-    layers: int = 4
-    heads: int = 8
-    kv_heads: int | None = None
-    """Key-value heads; None: as many as heads. Fewer give grouped-query attention."""
-    hidden: int = 704
-    """Width inside the SwiGLU."""
-    context: int = 256
-    """Longest context in training; nothing in the weights depends on it."""
-    tie_embeddings: bool = True
-    rope_theta: float = 10_000.0
-    norm_eps: float = 1e-5
-    dropout: float = 0.0
-    """Dropped share of the embedding and of each residual branch, in training."""
-
-    def __post_init__(self) -> None:
-        for key in ("vocab_size", "width", "layers", "heads", "hidden", "context"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"{key} must be at least 1, got {getattr(self, key)}")
-        if self.width % self.heads or (self.width // self.heads) % 2:
-            raise ValueError(f"width {self.width} over {self.heads} heads must be an even number")
-        if self.kv_heads is not None and self.kv_heads < 1:
-            raise ValueError(f"kv_heads must be at least 1, or null for as many as heads, got {self.kv_heads}")
-        if self.heads % self.groups:
-            raise ValueError(f"heads {self.heads} must be a multiple of kv_heads {self.kv_heads}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
-
-    @property
-    def groups(self) -> int:
-        """Key-value heads."""
-        return self.kv_heads or self.heads
-
-    @property
-    def head_width(self) -> int:
-        """Width of one head."""
-        return self.width // self.heads
-
-
-def parameter_count(config: LlamaConfig) -> int:
-    """Trainable parameters, a tied head counted once."""
-    kv = config.groups * config.head_width
-    block = 2 * config.width**2 + 2 * config.width * kv + 3 * config.width * config.hidden + 2 * config.width
-    tables = config.vocab_size * config.width * (1 if config.tie_embeddings else 2)
-    return tables + config.layers * block + config.width
+from trajlab.models.llama_shape import LlamaConfig
 
 
 class Attention(nn.Module):

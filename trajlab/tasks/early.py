@@ -5,6 +5,7 @@ Trying the same by building (`trajlab.config.trial`) comes later, and finds what
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,13 @@ from trajlab.config.parse import refusals
 from trajlab.config.schema import ExportConfig, TrainConfig
 from trajlab.data import tokenizer
 from trajlab.data.path_corpus import PathCorpus
+from trajlab.errors import did_you_mean
 from trajlab.evaluation.intervals import token_schedule
+from trajlab.models.llama_shape import LlamaConfig
 
 OPTIMIZERS = ("torch.optim.", "trajlab.training.optimizers.")
 """Those whose arguments mean what they are called; a plug-in's may mean anything."""
+LLAMA = "trajlab.models.llama.LlamaModel"
 SCHEDULES = "trajlab.training.schedules."
 NOT_NEGATIVE = ("lr", "weight_decay", "eps", "momentum")
 
@@ -49,15 +53,31 @@ def export_problems(c: ExportConfig) -> list[str]:
 
 
 def training_problems(c: TrainConfig) -> list[str]:
-    """Of marks, schedule, optimizer, text and tokenizer."""
+    """Of marks, schedule, optimizer, model, text and tokenizer."""
     own_schedule = str(c.schedule.get("_target_")).startswith(SCHEDULES)
     return [
         *refusals(lambda: token_schedule(c.intervals, c.tokens_per_step)),
         *(refusals(lambda: build(c.schedule, "schedule")) if own_schedule else []),
         *optimizer_problems(c.optimizer),
+        *shape_problems(c.model),
         *corpus_problems(c.data),
         *tokenizer.problems(c.tokenizer),
     ]
+
+
+def shape_problems(node: Mapping[str, Any]) -> list[str]:
+    """Of trajlab's own model: numbers that don't go together."""
+    if node.get("_target_") != LLAMA:
+        return []
+    shape = {str(k): v for k, v in node.items() if not str(k).startswith("_")}
+    known = [f.name for f in fields(LlamaConfig)]
+    if unknown := [k for k in shape if k not in known]:
+        return [f"model.{k}: the model has no such number{did_you_mean(k, known)}" for k in unknown]
+    try:
+        LlamaConfig(**shape)
+    except (ValueError, TypeError) as e:
+        return [f"model ({LLAMA}): {e}"]
+    return []
 
 
 def optimizer_problems(node: Mapping[str, Any]) -> Iterator[str]:

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from trajlab.checkpoints.convert import export_hf, import_hf
-from trajlab.models.llama import LlamaConfig, LlamaModel, parameter_count
+from trajlab.models.llama import LlamaModel
+from trajlab.models.llama_shape import LlamaConfig, parameter_count
 
 SMALL = {"vocab_size": 64, "width": 32, "layers": 2, "heads": 4, "hidden": 48, "context": 24}
 VARIANTS = [

@@ -31,6 +31,8 @@ REFUSED = {
     "two ways at once": (["+optimizer.foreach=true"], "cannot be `True` together"),
     "a limit that is no number": (["trainer.gradient_clip=nan"], "trainer.gradient_clip=nan"),
     "no key-value heads": (["model.kv_heads=0"], "kv_heads"),
+    "a width of words": (["model.width=abc"], "width must be a whole number, at least 1, got 'abc'"),
+    "a number that a model lacks": (["+model.head=2"], "model.head: the model has no such number, did you mean heads?"),
     "a checkpoint before the first step": (["callbacks.checkpoint.every_steps=-1"], "every_steps=-1"),
     "no marks": ([*GEOMETRIC, "intervals.geometric.count=0"], "intervals.geometric.count=0"),
     "a billion marks": ([*GEOMETRIC, "intervals.geometric.count=1000000000"], "intervals.geometric.count=1000000000"),
@@ -116,7 +118,8 @@ def test_a_made_series_is_checked_to_its_last_model_first(
 
 LIGHT = [
     "a negative rate", "a rate of words", "a rate that is no number", "an endless rate", "no rate", "one beta",
-    "a negative decay", "a limit that is no number", "no marks", "a billion marks", "a mark at every token",
+    "a negative decay", "a limit that is no number", "no key-value heads",
+    "a width of words", "a number that a model lacks", "no marks", "a billion marks", "a mark at every token",
     "a first mark beyond the budget", "half of geometric", "an unknown precision", "a precision near one",
     "half precision throughout", "double precision",
     "float16 on a processor", "an unknown accelerator", "an unknown strategy", "sharded parameters", "an unknown way to compile", "a seed of 64 bits",
