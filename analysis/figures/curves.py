@@ -103,6 +103,7 @@ def position_map(positions: pd.DataFrame, *, caption: str = "", split: str | Non
     shown = ax.pcolormesh(loss.columns, loss.index, loss, cmap="cividis", vmax=top, shading="nearest", rasterized=True)
     figure.colorbar(shown, ax=ax, label=LABELS["loss"], extend="max")
     plain_log(ax, "y")
+    ax.set_ylim(bottom=2**-0.5)  # the first position's cell begins at 0.5, where no tick belongs
     ax.grid(visible=False)
     ax.set_ylabel("position in the context")
     token_axis(ax)
