@@ -89,13 +89,14 @@ class DataConfig:
     """Where an epoch's windows are cut: random (at an offset of the epoch's own) or fixed (at the same places)."""
     validation: dict[str, ValidationConfig]
     validation_fraction: float = at_least(0)
+    """Share of the documents that is held out where the text has no validation part. 1: all, for text that nobody trains on."""
     cache_dir: str
     hub_timeout: float = at_least(0)
 
     def problems(self) -> Iterator[str]:
         """What no key can see by itself."""
-        if self.validation_fraction >= 1:
-            yield f"data.validation_fraction={self.validation_fraction} must be below 1"
+        if self.validation_fraction > 1:
+            yield f"data.validation_fraction={self.validation_fraction} must be at most 1, all of the text"
         if not self.validation:
             yield "data.validation names no split; give at least one, e.g. +data.validation.valid.windows=256"
         nodes = {"data.source": self.source} | {

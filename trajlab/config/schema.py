@@ -85,6 +85,8 @@ class TrainConfig:
                 f"intervals.budget_tokens={self.intervals.budget_tokens:,} is under one optimizer step of "
                 f"{self.tokens_per_step:,} tokens (data.windows_per_step × data.context); raise the budget or shrink the step"
             )
+        if self.data.validation_fraction >= 1:
+            yield f"data.validation_fraction={self.data.validation_fraction} leaves nothing to train on; write a number below 1"
         if not -(2**63) <= self.seed < 2**63:
             yield f"seed={self.seed} must be from -2**63 to 2**63 - 1, what a table's column holds"
         unique, most = self.data.unique_tokens, MOST_UNIQUE * self.intervals.budget_tokens

@@ -46,7 +46,11 @@ class EvaluationText:
         documents = {name: tuple(islice(c.documents("validation"), count)) for name, c in found.items()}
         for name, some in documents.items():
             if not some:
-                raise UserError(f"data.validation.{name}: {found[name].name} has no validation documents")
+                raise UserError(
+                    f"data.validation.{name}: {found[name].name} has no validation documents. Whole documents are held out, "
+                    f"about {data.validation_fraction:.0%} of them: write data.validation_fraction=1 to take all, or give a "
+                    "folder with train.* and valid.*"
+                )
         return cls(documents, main.name, main.warning, found)
 
 

@@ -108,6 +108,7 @@ def test_the_problems_of_every_level_are_told_at_once() -> None:
         ("study=budgets", "study='budgets' must be one of budget"),
         ("data.window_offset=any", "must be one of random, fixed"),
         ("data.source={n:1}", "data.source"),
+        ("data.validation_fraction=1", "leaves nothing to train on"),
     ],
 )
 def test_a_bad_value_is_found_without_a_corpus(override: str, said: str) -> None:

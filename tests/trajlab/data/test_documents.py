@@ -1,5 +1,7 @@
 """Sliding windows count every token once, whatever the stride; bytes add up to those of the text."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,8 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from tests.series_material import byte_tokenizer, transformers_model
-from trajlab.data.documents import DocumentWindows, TokenizedText, tokenize
+from trajlab.config.groups import DataConfig, ValidationConfig
+from trajlab.data.documents import DocumentWindows, EvaluationText, TokenizedText, tokenize
 from trajlab.errors import UserError
 from trajlab.evaluation.checkpoint_model import CheckpointModel
 from trajlab.models.hf import HFModel
@@ -153,3 +156,19 @@ def test_the_last_window_is_as_long_as_the_others_where_asked() -> None:
 def test_windows_know_their_length() -> None:
     windows = DocumentWindows.over(["abc", "a", "abcdefghij"], byte_tokenizer(), 4, layout="documents")
     assert windows.lengths.tolist() == [3, 1, 4, 4, 2]
+
+
+def test_all_of_a_text_is_scored_where_asked(tmp_path: Path) -> None:
+    (tmp_path / "held_out.txt").write_text("A cat.<|endoftext|>A dog.<|endoftext|>A hen.")
+
+    def text(fraction: float) -> EvaluationText:
+        data = DataConfig(
+            source=str(tmp_path / "held_out.txt"), repo="", context=8, windows_per_step=1, unique_tokens=None,
+            validation={"valid": ValidationConfig(windows=1)}, validation_fraction=fraction, cache_dir=str(tmp_path),
+            hub_timeout=0,
+        )  # fmt: skip
+        return EvaluationText.of(data, 10)
+
+    with pytest.raises(UserError, match="about 5% of them: write data.validation_fraction=1 to take all"):
+        text(0.05)
+    assert sorted(d.strip() for d in text(1).documents["valid"]) == ["A cat.", "A dog.", "A hen."]
