@@ -197,7 +197,8 @@ def _by_size(frame: pd.DataFrame) -> list[tuple[str, Colour, pd.DataFrame]]:
     if "parameters" in frame:
         size = frame.groupby("model", sort=False)["parameters"].first()
         models = sorted(models, key=lambda m: size[m])
-    shades = colormaps["viridis_r"](np.linspace(0.12, 1, max(len(models), 1)))
+    # the middles of equal parts: neither end of the scale, which white or black paper would swallow
+    shades = colormaps["viridis_r"](0.2 + 0.75 * (np.arange(len(models)) + 0.5) / max(len(models), 1))
     return [(m, tuple(c), frame[frame["model"] == m]) for m, c in zip(models, shades, strict=False)]
 
 
