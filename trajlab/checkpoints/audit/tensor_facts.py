@@ -5,7 +5,7 @@ places that are a function of the tensor's name and size alone, so that they are
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +74,17 @@ def distance(a: TensorFacts, b: TensorFacts) -> float:
     if a.shape != b.shape or not len(a.sample_N) or a.nonfinite or b.nonfinite:
         return float("nan")
     return float(np.linalg.norm(a.sample_N - b.sample_N) * np.sqrt(a.size / len(a.sample_N)))
+
+
+def distances(along_C: Sequence[TensorFacts]) -> np.ndarray:
+    """(C, C): the `distance` of each two of a tensor's states, all of one shape and finite."""
+    states_CN = np.stack([f.sample_N for f in along_C]).astype(np.float64)
+    states_CN -= states_CN.mean(0)  # so that what all have in common takes no digits
+    products_CC = states_CN @ states_CN.T
+    squares_C = np.diag(products_CC)
+    squares_CC = np.maximum(squares_C[:, None] + squares_C - 2 * products_CC, 0.0)
+    np.fill_diagonal(squares_CC, 0.0)
+    return np.sqrt(squares_CC * along_C[0].size / states_CN.shape[1])
 
 
 def relation(a: TensorFacts, b: TensorFacts) -> float:

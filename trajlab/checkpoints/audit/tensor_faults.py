@@ -6,38 +6,26 @@ its neighbours aren't blamed for it.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
+from trajlab.checkpoints.audit.exchanged import exchanged
 from trajlab.checkpoints.audit.fault import Fault
-from trajlab.checkpoints.audit.tensor_facts import Facts, TensorFacts, distance, relation
+from trajlab.checkpoints.audit.tensor_facts import TensorFacts, distance, relation
+from trajlab.checkpoints.audit.trend import DETOUR, SMALLEST, Audited, detours_over, moves, off_the_way, trending
 
-DETOUR = 2.5
-"""A tensor jumps where the way over it is so many times longer than the way past it, than usual for it and than usual for
-the others there **(ours)**. Small networks trained with AdamW were the only material in sight when it was chosen."""
 LAST_JUMP = 6.0
 """The same for the last checkpoint, by the length of its step alone, which varies more **(ours)**."""
 RELATED = 5.0
 """Standard errors above chance from which on tensors count as related."""
-SMALLEST = 16
-"""Values that a tensor needs to have a trend."""
-
-
-@dataclass(frozen=True)
-class Audited:
-    """A checkpoint's name and tensors."""
-
-    revision: str
-    facts: Facts
 
 
 def tensor_faults(series: Sequence[Audited]) -> list[Fault]:
     """Every fault of the tensors, in the order of training within each kind."""
     found: list[Fault] = []
     clean = list(series)
-    for check in (_same, _tensors, _dtypes, _broken, _mixed, _foreign, _descent, _still, _jumps):
+    for check in (_same, _tensors, _dtypes, _mixed, exchanged, _broken, _foreign, _descent, _still, _jumps):
         faults = list(check(clean))
         found += faults
         bad = {r for f in faults if f.kind not in ("still",) for r in f.revisions[: 1 if f.kind == "mixed" else None]}
@@ -92,12 +80,6 @@ def _wrongly_zero(series: Sequence[Audited], place: int, name: str) -> bool:
 # ---- equal tensors
 
 
-def _moves(series: Sequence[Audited], name: str) -> list[bool]:
-    """Whether a tensor changed from each checkpoint to the next."""
-    digests = [c.facts[name].digest for c in series]
-    return [a != b for a, b in pairwise(digests)]
-
-
 def _may_rest(facts: TensorFacts) -> bool:
     """Whether a tensor may stand still by rounding: vectors in half precision do."""
     return not len(facts.sample_N) or (len(facts.shape) < 2 and facts.dtype != "float32") or facts.zero
@@ -113,9 +95,9 @@ def _mixed(series: Sequence[Audited]) -> Iterator[Fault]:
             same = [
                 n
                 for n, f in c.facts.items()
-                if f.digest == series[other].facts[n].digest and not _may_rest(f) and any(_moves(series, n))
+                if f.digest == series[other].facts[n].digest and not _may_rest(f) and any(moves(series, n))
             ]
-            away = [n for n in same if any(_moves(series, n)[low:high])]
+            away = [n for n in same if any(moves(series, n)[low:high])]
             next_to = [n for n in same if high - low == 1 and other < place and _rests_once(series, n, place)]
             taken = away if high - low > 1 else next_to if len(next_to) > 1 else []
             if taken and _intruder(series, place, other, taken):
@@ -125,8 +107,8 @@ def _mixed(series: Sequence[Audited]) -> Iterator[Fault]:
 
 
 def _rests_once(series: Sequence[Audited], name: str, place: int) -> bool:
-    moves = _moves(series, name)
-    return not moves[place - 1] and sum(not m for m in moves) == 1
+    moved = moves(series, name)
+    return not moved[place - 1] and sum(not m for m in moved) == 1
 
 
 def _intruder(series: Sequence[Audited], place: int, other: int, names: Sequence[str]) -> bool:
@@ -149,12 +131,12 @@ def _still(series: Sequence[Audited]) -> Iterator[Fault]:
     if len(series) < 3:
         return
     names = list(series[0].facts)
-    moves = {n: _moves(series, n) for n in names}
+    moved = {n: moves(series, n) for n in names}
     for step in range(len(series) - 1):
-        resting = [n for n in names if not moves[n][step] and not _may_rest(series[step].facts[n])]
-        never = [n for n in resting if not any(moves[n])]
-        halted = tuple(n for n in resting if any(moves[n]))
-        if halted and any(m[step] for m in moves.values()):
+        resting = [n for n in names if not moved[n][step] and not _may_rest(series[step].facts[n])]
+        never = [n for n in resting if not any(moved[n])]
+        halted = tuple(n for n in resting if any(moved[n]))
+        if halted and any(m[step] for m in moved.values()):
             yield Fault("still", (series[step + 1].revision,), f"unchanged since {series[step].revision}", halted)
         matrices = tuple(n for n in never if len(series[0].facts[n].shape) > 1)
         if step == 0 and matrices and len(matrices) < len(names) / 2:
@@ -164,28 +146,10 @@ def _still(series: Sequence[Audited]) -> Iterator[Fault]:
 # ---- the trend
 
 
-def _trending(series: Sequence[Audited]) -> list[str]:
-    if len(series) < 3:
-        return []
-    return [n for n, f in series[0].facts.items() if len(f.sample_N) >= SMALLEST and sum(_moves(series, n)) > 1]
-
-
-def _detours(series: Sequence[Audited], names: Sequence[str]) -> np.ndarray:
-    """(C − 2, tensors): the way over a checkpoint by the way from the one before it to the one after it."""
-    rows: list[list[float]] = []
-    if not names:
-        return np.empty((0, 0))
-    for a, b, c in zip(series, series[1:], series[2:], strict=False):
-        over = [distance(a.facts[n], b.facts[n]) + distance(b.facts[n], c.facts[n]) for n in names]
-        past = [distance(a.facts[n], c.facts[n]) for n in names]
-        rows.append([o / p if p > 0 else np.nan for o, p in zip(over, past, strict=True)])
-    return np.array(rows).reshape(-1, len(names))
-
-
 def _foreign(series: Sequence[Audited]) -> Iterator[Fault]:
     """Checkpoints most of whose tensors jump: weights of another step or another run."""
-    names = _trending(series)
-    detours = _detours(series, names)
+    names = trending(series)
+    detours = detours_over(series, names)
     if not detours.size:
         return
     typical_C = np.nanmedian(detours, axis=1)
@@ -212,14 +176,11 @@ def _descent(series: Sequence[Audited]) -> Iterator[Fault]:
 
 def _jumps(series: Sequence[Audited]) -> Iterator[Fault]:
     """Tensors that leave the way of their neighbours in time while the other tensors don't."""
-    names = _trending(series)
-    detours = _detours(series, names)
+    names = trending(series)
+    detours = detours_over(series, names)
     if not detours.size:
         return
-    own = np.nanmedian(detours, axis=0, keepdims=True)
-    there = np.nanmedian(detours, axis=1, keepdims=True)
-    off = detours > DETOUR * np.maximum(own, there)
-    for place, row in enumerate(off, start=1):
+    for place, row in enumerate(off_the_way(detours), start=1):
         if row.any():
             jumped = tuple(n for n, o in zip(names, row, strict=True) if o)
             words = f"off the way from {series[place - 1].revision} to {series[place + 1].revision}"
