@@ -17,7 +17,7 @@ from trajlab.analysis.temporal_law import Projection, project
 from trajlab.evaluation.accumulators import PositionSums
 from trajlab.evaluation.context import FinalLoss, RunCallback
 from trajlab.evaluation.engine import RAW
-from trajlab.protocols import Interval, TrainingModule
+from trajlab.protocols import Interval
 from trajlab.store.tables import FORECASTS
 
 
@@ -184,7 +184,7 @@ class LiveForecast(RunCallback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Learn the schedule."""
-        self._learning_rate = pl_module.learning_rate if isinstance(pl_module, TrainingModule) else None
+        self._learning_rate = getattr(pl_module, "learning_rate", None)
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Hand a new forecast to the loggers."""

@@ -190,8 +190,17 @@ def _alive(process: int) -> bool:
     except ProcessLookupError:
         return False
     except OSError:
-        return True
-    return True
+        pass  # another user's
+    return not _ended(process)
+
+
+def _ended(process: int) -> bool:
+    """Whether a process has ended and waits for its parent to ask how, as far as the machine tells."""
+    try:
+        told = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+    return told.rpartition(")")[2].split()[:1] == ["Z"]  # the name, in parentheses, may hold anything
 
 
 def _remove(path: Path) -> None:

@@ -88,7 +88,6 @@ class CausalLM(Protocol):
         ...
 
 
-@runtime_checkable
 class HeadFlag(Protocol):
     """Optional, of a `CausalLM`: whether its logits are exactly ``hidden_BTD @ head_weight_VD.T``.
 
@@ -99,9 +98,11 @@ class HeadFlag(Protocol):
     linear_head: bool
 
 
-@runtime_checkable
 class TrainingModule(Protocol):
     """What callbacks read of the LightningModule that is trained (`trajlab.training.language_model.LanguageModel`).
+
+    Not checked by isinstance, which from Python 3.12 on doesn't see what a torch module answers by ``__getattr__``: its
+    submodules, and all of a module that is wrapped.
 
     The three numbers are those of the newest optimizer step, and NaN before the first.
     """

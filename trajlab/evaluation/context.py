@@ -6,7 +6,7 @@ the run begins: consumers of losses are members and nothing more, callbacks of L
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, cast
 
 import lightning as L
 import numpy as np
@@ -109,10 +109,10 @@ class RunCallback(RunMember, L.Callback):
 
 def training_module(pl_module: L.LightningModule) -> TrainingModule:
     """The trained module as callbacks read it. Raises TypeError, naming what lacks, for another LightningModule."""
-    if isinstance(pl_module, TrainingModule):
-        return pl_module
     wanted = [*TrainingModule.__annotations__, "learning_rate"]
     absent = [name for name in wanted if not hasattr(pl_module, name)]
+    if not absent:
+        return cast(TrainingModule, pl_module)
     raise TypeError(
         f"{type(pl_module).__name__} lacks {', '.join(absent)}, which this callback reads; train with "
         "trajlab.training.language_model.LanguageModel, or give your module what trajlab.protocols.TrainingModule names"

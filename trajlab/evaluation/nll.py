@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trajlab.protocols import CausalLM, HeadFlag
+from trajlab.protocols import CausalLM
 
 CHUNK_TOKENS = 512
 """Tokens whose logits are alive at once: 8 MB at a vocabulary of 4,096, 128 … 2,048 are within 4 % of each other (docs/log.md)."""
@@ -22,7 +22,7 @@ def token_losses(model: CausalLM, tokens_BS: Tensor, chunk: int = CHUNK_TOKENS) 
 
     A model that says ``linear_head = False`` is scored from its own logits, window by window.
     """
-    if isinstance(model, HeadFlag) and not model.linear_head:
+    if not getattr(model, "linear_head", True):  # see `trajlab.protocols.HeadFlag`
         return _losses_from_logits(cast(nn.Module, model), tokens_BS)
     with torch.no_grad():
         hidden_BTD = model.hidden(tokens_BS[:, :-1])

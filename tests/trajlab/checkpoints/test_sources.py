@@ -3,6 +3,8 @@
 import errno
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import errors
 
+from tests.conftest import ROOT
 from tests.series_material import write_checkpoint, write_series
 from trajlab.checkpoints.sources import Checkpoint, FolderSeries, HubSeries, InOrder, expanded_steps, prefetched
 from trajlab.errors import UserError
@@ -158,6 +161,18 @@ def test_a_download_that_was_killed_is_gone_on_with(hub: SimpleNamespace, tmp_pa
     assert (series.fetch(first) / "half").is_file()
     series.release(first)
     assert not list(dead.parent.iterdir())
+
+
+@pytest.mark.parametrize("averagers", ["none", "lawa"])
+def test_three_workers_evict_what_is_their_own_and_what_a_killed_one_left(averagers: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.trajlab.checkpoints.three_evicting", str(tmp_path), averagers]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["0", "-9", "0"], done.stderr
+    assert len(list((tmp_path / "done").iterdir())) == 15
+    held = [int(p.read_text()) for p in tmp_path.glob("most*")]
+    assert max(held) <= 6, "two for each process"
+    assert not list((tmp_path / "cache").rglob("model.safetensors")), "what the killed one had is gone as well"
 
 
 @pytest.mark.parametrize(
