@@ -129,6 +129,9 @@ def _add_publish(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--decimals", nargs="*", default=[], metavar="TABLE.COLUMN=N", help="columns to round (tokens.nll=3)"
     )
+    parser.add_argument(
+        "--add", action="store_true", help="keep what was published before, but for runs of the same names"
+    )
     parser.set_defaults(do=_publish)
 
 
@@ -141,7 +144,7 @@ def _publish(options: argparse.Namespace) -> None:
         if "." not in column or not places.isdigit():
             raise ValueError(f"--decimals {asked}: write a table's column and a number, tokens.nll=3")
         decimals[column] = int(places)
-    size = publish(options.runs, options.study, leave_out=options.leave_out, decimals=decimals)
+    size = publish(options.runs, options.study, add=options.add, leave_out=options.leave_out, decimals=decimals)
     print(f"{options.study}: {size / 1e6:.2f} MB of tables; now: python -m trajlab.analysis results {options.study}")
 
 

@@ -89,6 +89,7 @@ def publish(
     runs: Path,
     study: Path,
     *,
+    add: bool = False,
     leave_out: Collection[str] = (),
     decimals: Mapping[str, int] = MappingProxyType({}),
     limit_bytes: int = LIMIT_BYTES,
@@ -97,7 +98,8 @@ def publish(
 
     A table becomes one part per run, the rows as they were; paths in manifests keep their last name alone. Weights and logs
     stay where they are. ``leave_out`` names tables that aren't published, ``decimals`` columns that are rounded (``tokens.nll``):
-    the digits of a loss beyond the third are most of a large table's bytes. Both are written down beside the tables. What was published before is replaced at the end.
+    the digits of a loss beyond the third are most of a large table's bytes. Both are written down beside the tables. What was published before is replaced at the end;
+    with ``add`` only runs of the same names are, so that seeds which finish on different days or machines come together.
     Raises FileNotFoundError where there is no run, ValueError where a run isn't finished, where the tables are larger than
     ``limit_bytes``, naming the largest, where ``study.toml`` is missing and where ``study/runs`` is somebody else's.
     """
@@ -112,19 +114,39 @@ def publish(
         for run in found:
             for table, size in _publish_run(run, Path(aside), leave_out, decimals):
                 sizes[table] = sizes.get(table, 0) + size
+        told = [f"Left out: {t}." for t in leave_out]
+        told += [f"Rounded: {column} to {places} decimals." for column, places in decimals.items()]
+        if add:
+            told = _keep_published(study / RUNS, Path(aside), sizes, told)
         if (total := sum(sizes.values())) > limit_bytes:
             by_size = ", ".join(f"{t} {s / 1e6:.1f} MB" for t, s in sorted(sizes.items(), key=lambda x: -x[1]))
             raise ValueError(
                 f"{study}: {total / 1e6:.1f} MB of tables, over {limit_bytes / 1e6:g} MB: {by_size}; leave some out"
             )
-        told = ["Made by publish, which replaces this folder as a whole.", *(f"Left out: {t}." for t in leave_out)]
-        told += [f"Rounded: {column} to {places} decimals." for column, places in decimals.items()]
-        (Path(aside) / MARKER).write_text("\n".join(told) + "\n", encoding="utf-8")
+        lines = ["Made by publish, which replaces this folder as a whole.", *told]
+        (Path(aside) / MARKER).write_text("\n".join(lines) + "\n", encoding="utf-8")
         shutil.rmtree(study / RUNS, ignore_errors=True)
         Path(aside).chmod(0o755)  # temporary folders are their owner's alone
         Path(aside).rename(study / RUNS)
         Path(aside).mkdir()  # for the context manager to remove
     return total
+
+
+def _keep_published(published: Path, aside: Path, sizes: dict[str, int], told: list[str]) -> list[str]:
+    """Copy the published runs that ``aside`` lacks to it, and add their bytes to ``sizes``; what is told of both, each once."""
+    if not published.exists():
+        return told
+    for run in sorted(p.parent.relative_to(published) for p in published.rglob("manifest.json")):
+        if not (aside / run).exists():
+            shutil.copytree(published / run, aside / run)
+            for part in (aside / run / "metrics").rglob("*.parquet"):
+                sizes[part.parent.name] = sizes.get(part.parent.name, 0) + part.stat().st_size
+    return list(dict.fromkeys([*_changes(published), *told]))
+
+
+def _changes(published: Path) -> list[str]:
+    """What `publish` left out or rounded, as it wrote it down."""
+    return (published / MARKER).read_text(encoding="utf-8").splitlines()[1:]
 
 
 def _publish_run(
@@ -248,7 +270,7 @@ def _resumed(runs: Runs) -> str:
 
 def _changed(study: Path) -> str:
     """What `publish` left out or rounded."""
-    _, *changes = (study / RUNS / MARKER).read_text(encoding="utf-8").splitlines()
+    changes = _changes(study / RUNS)
     return f" {' '.join(changes)}" if changes else ""
 
 

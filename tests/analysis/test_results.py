@@ -57,6 +57,22 @@ def test_published_again_the_former_tables_are_replaced(stored: Path, study: Pat
     assert sorted(p.name for p in study.iterdir()) == ["runs", "study.toml"]
 
 
+def test_runs_that_finish_elsewhere_are_added(stored: Path, study: Path, tmp_path: Path) -> None:
+    publish(stored, study, leave_out=("steps",))
+    for run, loss in (("seed=1", 9.0), ("seed=2", 2.0)):
+        write_run(tmp_path / "later", "a", run, loss=loss)
+    size = publish(tmp_path / "later", study, add=True, leave_out=("steps",), decimals={"intervals.loss": 2})
+    assert size == sum(p.stat().st_size for p in (study / RUNS).rglob("*.parquet"))
+    first = load_runs(study / RUNS).intervals.groupby("run")["loss"].first()
+    assert first.index.tolist() == ["seed=0", "seed=1", "seed=2"]
+    assert first["seed=1"] == 9.0  # of the same name: the new one
+    told = (study / RUNS / "published.txt").read_text().splitlines()[1:]
+    assert told == ["Left out: steps.", "Rounded: intervals.loss to 2 decimals."]
+    with pytest.raises(ValueError, match="over 0.0001 MB"):
+        publish(tmp_path / "later", study, add=True, limit_bytes=100)
+    assert len(load_runs(study / RUNS).manifests) == 3
+
+
 def test_a_rounded_column_is_told_of(stored: Path, study: Path) -> None:
     write_run(stored, "a", "seed=2", loss=1.23456)
     publish(stored, study, decimals={"intervals.loss": 2})
