@@ -145,8 +145,13 @@ def test_a_missing_package_is_told_before_anything_is_prepared(
 ) -> None:
     monkeypatch.setattr(loggers, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=rf"logger={logger} needs .*{logger}.*trajlab\[loggers\]"):
-        run_here(*MICRO, f"logger={logger}", f"runs_dir={tmp_path / 'runs'}", "data.source=/no/such/corpus.txt")
+        run_here(*MICRO, f"logger={logger}", *_kept_in(tmp_path))
     assert not os.listdir(tmp_path)
+
+
+def _kept_in(folder: Path) -> list[str]:
+    """Whatever is prepared or written lands there."""
+    return [f"runs_dir={folder / 'runs'}", f"data.cache_dir={folder / 'cache'}"]
 
 
 def test_that_nobody_is_logged_in_is_told_before_anything_is_prepared(
@@ -163,8 +168,9 @@ def test_that_nobody_is_logged_in_is_told_before_anything_is_prepared(
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "settings"))
     told = "logger=wandb: nobody is logged in here; write `wandb login` first.*WANDB_MODE=offline"
     with pytest.raises(UserError, match=told):
-        run_here(*MICRO, "logger=wandb", f"runs_dir={tmp_path / 'runs'}", "data.source=/no/such/corpus.txt")
+        run_here(*MICRO, "logger=wandb", *_kept_in(tmp_path))
     assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "cache").exists()
     for name, value in (("WANDB_MODE", "offline"), ("WANDB_API_KEY", "0" * 40)):
         with monkeypatch.context() as set_here:
             set_here.setenv(name, value)
