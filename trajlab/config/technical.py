@@ -43,6 +43,11 @@ FORMERLY: Mapping[str, object] = {
 }
 """What a run did whose stored configuration is older than the key."""
 
+KEEPS: Mapping[str, object] = {
+    "trainer.compile": "auto",  # a run that is resumed stays compiled, or eager, as its manifest says
+}
+"""The value of a key that asks for nothing new of a run that is there: whatever it did, it goes on so."""
+
 MOVED: Mapping[str, str] = {
     "task.tasks": "benchmark.tasks",
     "task.backend": "benchmark.backend",

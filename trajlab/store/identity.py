@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from trajlab.config.technical import FORMERLY, MOVED, TECHNICAL_KEYS
+from trajlab.config.technical import FORMERLY, KEEPS, MOVED, TECHNICAL_KEYS
 
 TARGET = "_target_"
 OWN_PACKAGES = ("trajlab", "callbacks", "analysis")
@@ -59,7 +59,7 @@ def _filled(key: str, a: dict[str, Any], b: dict[str, Any], defaults: Mapping[st
 
 
 def _agree(d: Difference) -> bool:
-    if d.stored == d.asked:
+    if d.stored == d.asked or (d.key in KEEPS and d.asked == KEEPS[d.key]):
         return True
     if not (own_path(d.stored) and own_path(d.asked)):
         return False

@@ -51,7 +51,7 @@ def build_module(
         checked.tokens_per_step,
         micro_batch_windows=trainer.micro_batch_windows,
         gradient_clip=trainer.gradient_clip,
-        compile=compiled(trainer.compile, parameters, tokens, trainer.accelerator, stored.get("compiled")),
+        compile=compiled(trainer.compile, parameters, tokens, trainer.accelerator, stored),
         position_weights_T=position_weights(
             checked.data.context, checked.loss.position_weighting, checked.loss.position_factor
         ),

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,19 +32,35 @@ def test_a_run_must_be_long_enough_to_earn_the_time_of_compiling(monkeypatch: py
 
 def test_what_a_resumed_run_was_it_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
-    assert compiled("auto", *SMALL, "cpu", stored=True)
-    assert not compiled("auto", *FULL, "cpu", stored=False)
-    assert compiled(True, *SMALL, "cpu", stored=False)  # what is asked for in words holds
+    assert compiled("auto", *SMALL, "cpu", {"compiled": True})
+    assert not compiled("auto", *FULL, "cpu", {"compiled": False})
+    assert not compiled("auto", *FULL, "cpu", {"config": {"trainer": {"compile": False}}})  # an older manifest
+    assert compiled("auto", *FULL, "cpu", {"config": {"trainer": {"compile": "auto"}}})
+    assert compiled(True, *SMALL, "cpu", {"compiled": False})  # what is asked for in words holds
 
 
-def test_without_a_compiler_it_is_refused_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_auto_trains_without_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert not compiled("auto", *SMALL, "cpu")
+    assert capsys.readouterr().err == ""
+    assert not compiled("auto", *FULL, "cpu")
+    assert "warning: this run is long enough to be compiled, but there is no C++ compiler no-such-compiler" in (
+        capsys.readouterr().err
+    )
+
+
+def test_without_a_compiler_what_was_asked_or_begun_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(
-        UserError, match="trainer.compile=auto needs a C\\+\\+ compiler, and there is no no-such-compiler"
+        UserError, match="trainer.compile=true needs a C\\+\\+ compiler, and there is no no-such-compiler"
     ):
-        compiled("auto", *FULL, "cpu")
-    assert not compiled("auto", *SMALL, "cpu")
+        compiled(True, *FULL, "cpu")
+    with pytest.raises(UserError, match="begun compiled and needs a .* trainer.compile=false under another name"):
+        compiled("auto", *FULL, "cpu", {"compiled": True})
     assert compiled(True, *SMALL, "gpu")
 
 
@@ -62,8 +79,8 @@ def test_the_manifest_keeps_the_choice_for_whoever_resumes(
 ) -> None:
     asked: list[object] = []
 
-    def choose(*_: object) -> bool:
-        asked.append(_[-1])
+    def choose(*_: Any) -> bool:
+        asked.append(dict(_[-1]).get("compiled"))
         return False
 
     monkeypatch.setattr("trajlab.training.trainer.compiled", choose)
@@ -73,3 +90,14 @@ def test_the_manifest_keeps_the_choice_for_whoever_resumes(
     manifest.write_text(json.dumps({**stored, "status": "running"}))
     micro(*line)
     assert asked == [None, False]
+
+
+@pytest.mark.parametrize("asked", ["true", "false"])
+def test_auto_goes_on_with_a_run_that_was_begun_otherwise(asked: str, micro: Callable[..., Path]) -> None:
+    line = ["intervals.budget_tokens=320", "intervals.every_tokens=160"]
+    if asked == "true" and shutil.which("g++") is None:
+        pytest.skip("no C++ compiler")
+    folder = micro(*line, f"trainer.compile={asked}")
+    written = (folder / "manifest.json").read_text()
+    assert micro(*line, "trainer.compile=auto") == folder  # finished already: skipped, not refused
+    assert (folder / "manifest.json").read_text() == written
