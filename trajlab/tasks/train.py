@@ -178,7 +178,7 @@ def _fit(job: _Job, start: Start) -> None:
         # SystemExit is Lightning's answer to a SIGTERM before the first step
         if not job.team.first:  # the first process tells of it; a launcher takes any other status for a crash
             raise SystemExit(0) from None
-        say(f"{store.folder}: {_standing(context, resumed=start.checkpoint is not None)}")
+        say(f"{store.folder}: {_standing(context, trainer.global_step, resumed=start.checkpoint is not None)}")
         interruption.stop_if_asked()
         raise
     except Diverged as e:
@@ -193,10 +193,12 @@ def _fit(job: _Job, start: Start) -> None:
         say(to_see(store.folder.parent))
 
 
-def _standing(context: RunContext, *, resumed: bool) -> str:
-    """What of an interrupted run is kept."""
+def _standing(context: RunContext, reached: int, *, resumed: bool) -> str:
+    """What of a run that was interrupted after step ``reached`` is kept."""
     if (step := context.latest.saved_step) is not None:
-        return f"interrupted; saved at {step * context.schedule.tokens_per_step:,} tokens"
+        saved, here = (s * context.schedule.tokens_per_step for s in (step, reached))
+        lost = f"; what came after, up to {here:,}, is trained again" if here > saved else ""
+        return f"interrupted; saved at {saved:,} tokens{lost}"
     kept = "the state that this start went on from stands" if resumed else "nothing is saved yet, it will begin anew"
     return f"interrupted; {kept}"
 

@@ -5,9 +5,11 @@ import signal
 from typing import Any
 
 import lightning as L
+import pyarrow as pa
 from torch import Tensor
 
 from trajlab.evaluation.context import RunCallback
+from trajlab.protocols import Interval
 
 
 class SignalAt(RunCallback):
@@ -32,6 +34,26 @@ class SignalBetween(RunCallback):
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         if trainer.global_step == self.step:
             os.kill(os.getpid(), signal.Signals[self.name])
+
+
+class SignalsWhileEvaluated:
+    """A consumer that sends this process SIGTERM twice, so that it stops at once, amid the evaluation of an interval."""
+
+    table = "signals"
+
+    def __init__(self, interval: int) -> None:
+        self.interval = interval
+
+    def begin(self, interval: Interval, variant: str, split: str) -> None:
+        if interval.index == self.interval:
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    def update(self, nll_BT: Tensor, mask_BT: Tensor, tokens_BT: Tensor) -> None:
+        pass
+
+    def rows(self) -> pa.Table:
+        return pa.table({"sent": [0]})
 
 
 class SignalAtSetup(RunCallback):

@@ -51,6 +51,13 @@ def test_a_signal_between_two_steps_saves_the_next(name: str, micro: Micro, caps
     assert "interrupted; saved at 512 tokens" in capsys.readouterr().err
 
 
+def test_what_an_evaluation_that_was_cut_off_costs_is_said(micro: Micro, capsys: pytest.CaptureFixture[str]) -> None:
+    with interruption.installed(), pytest.raises(interruption.Interrupted):
+        micro(f"+callbacks.signals={{_target_: {HERE}.SignalsWhileEvaluated, interval: 2}}")
+    said = capsys.readouterr().err
+    assert "interrupted; saved at 320 tokens; what came after, up to 640, is trained again" in said
+
+
 def test_a_signal_before_the_first_step_ends_the_command(micro: Micro, capsys: pytest.CaptureFixture[str]) -> None:
     with interruption.installed(), pytest.raises(interruption.Interrupted):
         micro(f"+callbacks.signal._target_={HERE}.SignalAtSetup")
