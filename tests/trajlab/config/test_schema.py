@@ -1,8 +1,14 @@
 """Every configuration that ships composes and is accepted."""
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
+import yaml
 from hydra import compose, initialize_config_module
+from hydra.utils import get_object
 from omegaconf import DictConfig
 
 from tests.conftest import ROOT
@@ -59,6 +65,20 @@ def test_every_choice_of_a_group_is_accepted(choice: str, monkeypatch: pytest.Mo
     missing = choice == "tokenizer=existing" or (choice == "trainer=gpu" and not torch.cuda.is_available())
     checked = parse(config, TrainConfig, *([] if missing else [training_problems(config)]))
     assert checked.name == "mine"
+
+
+def targets(node: Any) -> Iterator[str]:
+    """Every ``_target_`` of a YAML file, however deep."""
+    if isinstance(node, dict):
+        yield from (v for k, v in node.items() if k == "_target_")
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from targets(child)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "conf").rglob("*.yaml")), ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_every_target_of_every_file_is_there(file: Path) -> None:
+    for target in targets(yaml.safe_load(file.read_text())):
+        assert callable(get_object(target)), target
 
 
 @pytest.mark.parametrize("choice", choices(EVALUATED))
