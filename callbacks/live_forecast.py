@@ -20,6 +20,10 @@ from trajlab.evaluation.engine import RAW
 from trajlab.protocols import Interval
 from trajlab.store.tables import FORECASTS
 
+MOST_EPOCHS = 4
+"""Passes over the same text that change the loss little (Muennighoff et al. 2023, arXiv 2305.16264). The archived runs behind
+the bands read fresh text."""
+
 
 class LiveForecast(RunCallback):
     """Forecasts the run's final loss from the losses so far (docs/forecasting.md), so that a hopeless run can be stopped.
@@ -28,6 +32,7 @@ class LiveForecast(RunCallback):
     one to trust is ``default``, whose band is calibrated: it alone goes to `RunContext.latest`, which the progress line
     shows, and to the loggers as ``forecast/loss``, ``forecast/low`` and ``forecast/high``; with a ``target`` also the probability
     that the run ends at or under it (``forecast/reaches``), and where a cooldown started now would end (``forecast/cooldown``).
+    Of a run that reads its text more than `MOST_EPOCHS` times no band is shown until enough runs of one's own have calibrated it.
 
     At each share of the budget in ``register`` the default's forecast is frozen into the run's folder, ``registered/``: no later
     step or resumed run rewrites it, and it is scored when the run ends.
@@ -96,6 +101,7 @@ class LiveForecast(RunCallback):
         if isinstance(found, Outlook):
             for share in marks:
                 self._freeze(share, found)
+            found = self._without_bands(found) or found
         return self._forecast(found) if due else FORECASTS.measured.empty_table()
 
     def _default(self) -> Outlook | str:
@@ -106,6 +112,13 @@ class LiveForecast(RunCallback):
             return outlook(tokens_K, self._means(), tokens_M, lr_R, self._calibrated())
         except ValueError as e:
             return str(e)
+
+    def _without_bands(self, found: Outlook) -> str:
+        """Why the band says nothing about this run; empty where it does. What is registered is scored all the same."""
+        epochs = self.run.position(self.run.schedule.steps[-1])[0]
+        if epochs <= MOST_EPOCHS or self._calibrated().calibration.families(found.situation) == 1:
+            return ""
+        return f"the text is read {epochs:.3g} times, the archived runs read theirs once: no calibrated band"
 
     def _forecast(self, found: Outlook | str) -> pa.Table:
         tokens_K, tokens_M = self._parts()

@@ -65,6 +65,16 @@ class Calibration:
         found = self._cell(situation)
         return np.array(DEFAULT_Q) if found.empty else found[["q05", "q25", "q75", "q95"]].to_numpy(float)[0]
 
+    def families(self, situation: Situation) -> int:
+        """How many families the quantiles are of; 1 where they are a user's own runs, 0 where the archive has nothing alike."""
+        found = self._cell(situation)
+        return 0 if found.empty else int(found["families"].iloc[0])
+
+    def reach(self, situation: Situation) -> tuple[float, float]:
+        """How many spreads the band of 90 % reaches from the forecast, on its shorter and on its longer side."""
+        shorter, longer = sorted(np.abs(self.quantiles(situation)[[0, 3]]))
+        return float(shorter), float(longer)
+
     def shift(self, situation: Situation) -> float:
         """Where the median lies in units of the spread; 0 where the schedule is known."""
         found = self._cell(situation)

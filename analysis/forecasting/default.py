@@ -17,6 +17,7 @@ from scipy.stats import norm
 from trajlab.analysis.curve_laws import AnnealingLaw, Law, LogarithmicLaw, PowerLaw, ReciprocalLaw
 from trajlab.analysis.forecasting.archive import Prior
 from trajlab.analysis.forecasting.calibration import Calibration, Situation
+from trajlab.analysis.forecasting.departure import Departure
 from trajlab.analysis.forecasting.evidence import checked, without_spikes
 from trajlab.analysis.forecasting.gaussian import LEAST_NOISE, Points, noise_of, regress, unit_of
 from trajlab.analysis.forecasting.response import Basis
@@ -26,7 +27,7 @@ RIVALS: tuple[type[Law], ...] = (PowerLaw, ReciprocalLaw, LogarithmicLaw, Anneal
 BACKTEST = 0.6
 """Share of the part seen on which laws are fitted for the backtest **(ours)**."""
 ENOUGH = 12
-"""Losses seen below which there is no backtest **(ours)**."""
+"""Losses seen below which there is no backtest **(ours)**: of eight, the first five hardly tell a law."""
 CLOSER = 0.5
 """A rival takes part where its backtest error is below this share of `response`'s **(ours)**."""
 MOST_ROWS = 160
@@ -170,7 +171,10 @@ def outlook(
     where = situation(step_R, lr_R, seen, basis.first)
     laws = [{"law": "response", "weight": 1.0, "backtest": np.nan, "refused": ""}]
     if rivals:
-        mean_M, spread_M, laws = _with_rivals(step_R, loss_K, lr_R, basis, tables.prior, mean_M, spread_M)
+        test = _backtest(step_R, loss_K, lr_R, basis, tables)
+        reach, _ = tables.calibration.reach(where)
+        mean_M, spread_M = test.left.followed(mean_M, spread_M, step_M - step_K[-1], reach)
+        mean_M, spread_M, laws = _with_rivals(step_R, loss_K, lr_R, basis.first, test, mean_M, spread_M)
     shift = tables.calibration.shift(where)
     quantiles_4 = tables.calibration.quantiles(where) - shift
     return Outlook(step_R[ahead], mean_M + shift * spread_M, spread_M, quantiles_4, where, pd.DataFrame(laws), noise)
@@ -206,35 +210,63 @@ def _response(
     return points.unit * mean_M, points.unit * np.sqrt(variance_M + points.noise**2), points.unit * points.noise
 
 
+KEEPS = Departure()
+"""Of a run that keeps to the law."""
+
+
+@dataclass(frozen=True)
+class _Backtest:
+    """`response`, fitted on the first part of the rows that count, against the others of the part seen."""
+
+    rows: np.ndarray
+    early: np.ndarray
+    late: np.ndarray
+    error: float = 0.0
+    """Root mean square, nats; 0 where the early part alone is too thin: then no rival is compared with it."""
+    left: Departure = KEEPS
+
+
+def _backtest(
+    step_R: np.ndarray, loss_K: np.ndarray, lr_R: np.ndarray | None, basis: Basis, tables: Tables
+) -> _Backtest:
+    seen = len(loss_K)
+    rows = np.flatnonzero((np.arange(seen) >= basis.first) & (step_R[:seen] > 0) & np.isfinite(loss_K))
+    early, late = np.split(rows, [int(BACKTEST * len(rows))])
+    if len(rows) < ENOUGH:
+        return _Backtest(rows, early, late)
+    known = int(early[-1]) + 1
+    try:
+        tested_L, spread_L, _ = _response(basis, loss_K, known, late, tables.prior)
+    except ValueError:
+        return _Backtest(rows, early, late)
+    error_L = loss_K[late] - tested_L
+    bound = tables.calibration.reach(situation(step_R, lr_R, known, basis.first))[1] * float(spread_L[-1])
+    return _Backtest(
+        rows, early, late, _rms(error_L), Departure.of(step_R[late], error_L, bound, float(step_R[early[-1]]))
+    )
+
+
 def _with_rivals(
     step_R: np.ndarray,
     loss_K: np.ndarray,
     lr_R: np.ndarray | None,
-    basis: Basis,
-    prior: Prior,
+    first: int,
+    test: _Backtest,
     mean_M: np.ndarray,
     spread_M: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, list[dict[str, object]]]:
     """The forecast weighed with the rivals that are far closer in the backtest, and the table of laws."""
-    seen = len(loss_K)
-    rows = np.flatnonzero((np.arange(seen) >= basis.first) & (step_R[:seen] > 0) & np.isfinite(loss_K))
-    early = rows[: int(BACKTEST * len(rows))]
-    if len(rows) < ENOUGH or not len(early):
+    seen, rows, early, late, own = len(loss_K), test.rows, test.early, test.late, test.error
+    if len(rows) < ENOUGH:
         why = f"{len(rows)} losses after the warm-up; a backtest needs {ENOUGH}"
         refused = [{"law": r.name, "weight": 0.0, "backtest": np.nan, "refused": why} for r in RIVALS]
         return mean_M, spread_M, [{"law": "response", "weight": 1.0, "backtest": np.nan, "refused": ""}, *refused]
-    late = rows[len(early) :]
-    try:
-        tested_M, *_ = _response(basis, loss_K, int(early[-1]) + 1, late, prior)
-        own = _rms(tested_M - loss_K[late])
-    except ValueError:  # the early part alone is too thin: then no rival is compared with it
-        own = 0.0
     carried = [(mean_M, spread_M, 1 / (own**2 + LEAST_NOISE**2))]
     laws: list[dict[str, object]] = [{"law": "response", "weight": 1.0, "backtest": own, "refused": ""}]
     for rival in RIVALS:
         entry: dict[str, object] = {"law": rival.name, "weight": 0.0, "backtest": np.nan, "refused": ""}
         laws.append(entry)
-        if why := _inadmissible(rival, lr_R, seen, basis.first):
+        if why := _inadmissible(rival, lr_R, seen, first):
             entry["refused"] = why
             continue
         try:

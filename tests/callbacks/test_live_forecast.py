@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from trajlab.analysis import load_runs
+from trajlab.analysis.forecasting.calibration import Calibration
 from trajlab.analysis.forecasting.decisions import probability_under
 from trajlab.callbacks.live_forecast import LiveForecast
 from trajlab.callbacks.progress import forecast_text
@@ -20,11 +21,13 @@ from trajlab.store.run_store import RunStore
 LIVE = "+callbacks.live_forecast={_target_: trajlab.callbacks.live_forecast.LiveForecast, every: 5}"
 
 
-def callback(tmp_path: Path, intervals: int = 41) -> LiveForecast:
-    """Bound to a run of one split that nothing trains."""
+def callback(tmp_path: Path, intervals: int = 41, epochs: float = 0.0) -> LiveForecast:
+    """Bound to a run of one split that nothing trains; ``epochs`` is how often it reads its text."""
     schedule = TokenSchedule([i * 500_000 for i in range(intervals)], 1000)
     engine = EvaluationEngine({"valid": [], "ood": []})  # type: ignore[dict-item]
-    return LiveForecast(every=5).bind(RunContext(RunStore(tmp_path, "e", "r", 0), schedule, engine))
+    last = schedule.steps[-1]
+    run = RunContext(RunStore(tmp_path, "e", "r", 0), schedule, engine, position=lambda step: (epochs * step / last, 1))
+    return LiveForecast(every=5).bind(run)
 
 
 def feed(live: LiveForecast, intervals: range, split: str = "valid") -> list[list[dict]]:  # type: ignore[type-arg]
@@ -53,6 +56,22 @@ def test_a_run_that_obeys_the_law_is_forecast_within_a_hundredth(tmp_path: Path)
     assert live.run.latest.forecast is not None
     assert live.run.latest.forecast[:3] == tuple(last["default"][key] for key in ("forecast", "low", "high"))
     assert "will end at" in forecast_text(live.run.latest.forecast)
+
+
+@pytest.mark.parametrize(("epochs", "shown"), [(1.0, True), (4.0, True), (28.0, False)])
+def test_text_that_is_read_again_and_again_has_no_calibrated_band(tmp_path: Path, epochs: float, shown: bool) -> None:
+    live = callback(tmp_path, epochs=epochs)
+    default = next(r for r in feed(live, range(21))[20] if r["law"] == "default")
+    assert (live.run.latest.forecast is not None) == shown == (default["forecast"] is not None)
+    assert shown or "the text is read 28 times" in default["refused"]
+    assert (tmp_path / "registered" / "at_40_percent.json").exists()  # scored in any case
+
+
+def test_runs_of_ones_own_calibrate_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    live = callback(tmp_path, epochs=28.0)
+    monkeypatch.setattr(Calibration, "families", lambda self, situation: 1)
+    feed(live, range(21))
+    assert live.run.latest.forecast is not None
 
 
 def test_too_thin_evidence_is_said_and_not_drawn(tmp_path: Path) -> None:
