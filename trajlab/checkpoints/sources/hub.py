@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -171,9 +172,9 @@ def _no_network(what: str, error: Exception) -> UserError:
 
 
 def _client_errors() -> tuple[type[Exception], ...]:
-    """What the client of newer versions of huggingface_hub raises; that of older ones raises OSErrors."""
-    try:
-        from httpx import HTTPError
-    except ImportError:
-        return ()
-    return (HTTPError,)
+    """What the client that huggingface_hub has today raises: it has changed its library, and may again."""
+    from huggingface_hub import get_session
+
+    library = sys.modules.get(type(get_session()).__module__.partition(".")[0])
+    found = getattr(library, "HTTPError", None)
+    return (found,) if isinstance(found, type) and issubclass(found, Exception) else ()
