@@ -18,6 +18,9 @@ On a logarithmic axis, where the fall has room, all losses set it."""
 BANDED = 3
 """Seeds from which the mean's interval is drawn: that of two is some nine times as wide as the seeds are apart."""
 
+POINTS_PER_LETTER = 5.8
+"""Width of a bold letter of nine points, on average and rather too much."""
+
 WIDE, NARROW = (9.0, 4.0), (3.6, 3.4)
 """Inches: for a screen, for a phone."""
 
@@ -39,8 +42,8 @@ def turn_figure(
         )
         labels.append((float(train.iloc[-1]), f"training {train.iloc[-1]:.2f}", PALETTE[1]))
     value_range(ax, intervals, ("loss", "train_loss"), log)
-    _minimum(ax, mean, intervals)
     token_range(ax, intervals, log)
+    _minimum(ax, mean, intervals)
     if not log:
         _epochs(ax, intervals)
     _floor(ax, floor)
@@ -102,24 +105,43 @@ def _minimum(ax: Axes, mean: pd.Series, intervals: pd.DataFrame) -> None:
     )
     if place == mean.index[-1]:
         return  # the end is labelled anyway
+    lines = [f"lowest {loss:.2f}", f"at {human_count(place)}"]
+    lines = lines if _is_narrow(ax) else [" ".join(lines)]
+    rightwards = place < 0.6 * mean.index[-1]
+    up = _room_above(ax, (place, loss), lines, rightwards, intervals)
     ax.annotate(
-        f"lowest {loss:.2f} at {human_count(place)}",
+        "\n".join(lines),
         (place, loss),
-        xytext=(8, 22 if _near_below(ax, place, loss, intervals) else -16),
+        xytext=(8 if rightwards else -8, up or -8),
         textcoords="offset points",
         fontsize=9,
         fontweight="bold",
-        ha="left" if place < 0.6 * mean.index[-1] else "right",
+        ha="left" if rightwards else "right",
+        va="bottom" if up else "top",
     )
 
 
-def _near_below(ax: Axes, tokens: float, loss: float, intervals: pd.DataFrame) -> bool:
-    """Whether the training loss lies where a label below the curve would stand."""
-    if "train_loss" not in intervals:
-        return False
-    train = intervals.loc[intervals["tokens"].between(0.7 * tokens, 1.3 * tokens), "train_loss"].dropna()
-    low, high = ax.get_ylim()
-    return bool(((train < loss) & (train > loss - 0.2 * (high - low))).any())
+def _is_narrow(ax: Axes) -> bool:
+    return bool(ax.figure.bbox.width / ax.figure.dpi <= NARROW[0])
+
+
+def _room_above(
+    ax: Axes, lowest: tuple[float, float], lines: Sequence[str], rightwards: bool, intervals: pd.DataFrame
+) -> float:
+    """How many points above the lowest value a label stays off the curves over its whole length; 0 where there is room below.
+
+    The layout is not final yet, so that points are right to a tenth or so.
+    """
+    to_points = 72 / ax.figure.dpi
+    x, y = ax.transData.transform(lowest)
+    width = (8 + POINTS_PER_LETTER * max(map(len, lines))) / to_points
+    ends = ax.transData.inverted().transform([(x, y), (x + width if rightwards else x - width, y)])[:, 0]
+    columns = [c for c in ("loss", "train_loss") if c in intervals]
+    beside = intervals.loc[intervals["tokens"].between(*sorted(ends)), columns].to_numpy(float).ravel()
+    heights = ax.transData.transform([(lowest[0], v) for v in beside[np.isfinite(beside)]])[:, 1]
+    over, tall = (heights - y) * to_points, 12 + 14 * len(lines)
+    below = (over < -1) & (over > -tall)
+    return float(1.1 * over[over > -tall].max()) + 8 if below.any() else 0.0
 
 
 def _epochs(ax: Axes, intervals: pd.DataFrame) -> None:
@@ -128,7 +150,7 @@ def _epochs(ax: Axes, intervals: pd.DataFrame) -> None:
         return
     last = intervals.loc[intervals["tokens"].idxmax()]
     per_epoch, epochs = last["tokens"] / last["epoch"], int(last["epoch"] + 1e-9)
-    most = 10 if ax.figure.bbox.width / ax.figure.dpi > NARROW[0] else 4
+    most = 4 if _is_narrow(ax) else 10
     every = max(1, -(-epochs // most))
     for epoch in range(every, epochs + 1, every):
         ax.axvline(epoch * per_epoch, ymin=0.97, color="0.3", linewidth=0.8)

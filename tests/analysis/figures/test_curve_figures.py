@@ -1,5 +1,6 @@
 """Curves of several conditions: each its own mean."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -48,3 +49,30 @@ def test_the_lowest_loss_is_not_written_over_the_training_loss(below: float, abo
     (ax,) = turn_figure(turned).axes
     (words,) = [t for t in ax.texts if t.get_text().startswith("lowest")]
     assert (words.xyann[1] > 0) == above
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("narrow", [False, True])
+@pytest.mark.parametrize("rise", [0.05, 0.7, 1.5])
+@pytest.mark.parametrize("turn", [0.2, 0.35, 0.7])
+def test_the_lowest_loss_is_written_over_no_curve(turn: float, rise: float, narrow: bool, log: bool) -> None:
+    """On a phone's width the words lay on the rising curve."""
+    share = np.arange(21) / 20
+    fall, away = np.exp(-share / (turn / 4)), np.clip(share - turn, 0, None)
+    loss = 2.8 + 5.5 * fall + rise * away / (1 - turn) ** 1.2
+    columns = {"run": "seed=0", "seed": 0, "variant": "raw", "split": "valid", "tokens": 1e6 * share}
+    rows = pd.DataFrame({**columns, "loss": loss, "train_loss": loss - 0.1 - 2.5 * share})
+    figure = turn_figure(rows, narrow=narrow, log=log)
+    figure.canvas.draw()
+    (ax,) = figure.axes
+    (words,) = [t for t in ax.texts if t.get_text().startswith("lowest")]
+    box = words.get_window_extent()
+    for line in ax.lines[:4]:  # each curve of a seed and of the mean
+        dense = (
+            np.column_stack(
+                [np.interp(np.linspace(0, 20, 2001), np.arange(21), np.asarray(v, float)) for v in line.get_data()]
+            )
+            if len(line.get_xdata()) == 21
+            else np.empty((0, 2))
+        )
+        assert not any(box.contains(*p) for p in ax.transData.transform(dense[dense[:, 0] > 0]))
