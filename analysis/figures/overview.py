@@ -138,7 +138,8 @@ def _room_above(
     ends = ax.transData.inverted().transform([(x, y), (x + width if rightwards else x - width, y)])[:, 0]
     columns = [c for c in ("loss", "train_loss") if c in intervals]
     beside = intervals.loc[intervals["tokens"].between(*sorted(ends)), columns].to_numpy(float).ravel()
-    heights = ax.transData.transform([(lowest[0], v) for v in beside[np.isfinite(beside)]])[:, 1]
+    beside = beside[np.isfinite(beside)]
+    heights = ax.transData.transform(np.column_stack([np.full(len(beside), lowest[0]), beside]))[:, 1]
     over, tall = (heights - y) * to_points, 12 + 14 * len(lines)
     below = (over < -1) & (over > -tall)
     return float(1.1 * over[over > -tall].max()) + 8 if below.any() else 0.0
