@@ -16,7 +16,7 @@ import pandas as pd
 
 from trajlab.analysis.manifests import Manifest, window_overlaps
 from trajlab.analysis.scan import scan
-from trajlab.analysis.stored_tables import Broken, StoredRun, StoredTables, rows_without
+from trajlab.analysis.stored_tables import Broken, StoredRun, StoredTables, choices, holds, rows_without
 from trajlab.analysis.tables import FORMAT
 
 if TYPE_CHECKING:
@@ -84,14 +84,18 @@ class Runs:
         return self.table("tasks")
 
     def select(self, **values: Any) -> "Runs":
-        """The runs whose rows hold these values, e.g. ``variant="raw"``; tables without the column stay whole.
+        """The runs whose rows hold these values, e.g. ``variant="raw"``, or one of several: ``seed=[0, 1]``.
 
-        Raises ValueError for a column that no table and no manifest has, and for values that select nothing.
+        Tables without the column stay whole. Raises ValueError for a column that no table and no manifest has, and for
+        values that select nothing.
         """
         for column, value in values.items():
-            self._refuse_unknown(column, value)
+            if not (wanted := choices(value)):
+                raise ValueError(f"select({column}={value!r}) selects nothing: name at least one value")
+            for one in wanted:
+                self._refuse_unknown(column, one)
         told = {k: v for k, v in values.items() if any(k in m for m in self.manifests)}
-        kept = [m for m in self.manifests if all(m.get(k, v) == v for k, v in told.items())]
+        kept = [m for m in self.manifests if all(k not in m or m[k] in choices(v) for k, v in told.items())]
         if isinstance(self.tables, StoredTables):
             among = {id(m) for m in kept}
             # manifest and rows of a stored run agree on whose they are
@@ -102,7 +106,7 @@ class Runs:
         for name, frame in tables.items():
             for column, value in values.items():
                 if column in frame:
-                    frame = frame[frame[column] == value]
+                    frame = frame[holds(frame[column], value)]
             tables[name] = frame.reset_index(drop=True)
         return Runs(tables, kept, self.problems, self.diverged)
 

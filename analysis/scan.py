@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pyarrow.dataset as ds
 
-from trajlab.analysis.stored_tables import StoredTables
+from trajlab.analysis.stored_tables import StoredTables, choices
 
 if TYPE_CHECKING:
     import duckdb
@@ -31,7 +31,8 @@ def scan(
     relation = _relation(connection or duckdb.connect(), paths)
     for column, value in tables.equal.items():
         if column in relation.columns:
-            relation = relation.filter(duckdb.ColumnExpression(column) == duckdb.ConstantExpression(value))
+            wanted = [duckdb.ConstantExpression(v) for v in choices(value)]
+            relation = relation.filter(duckdb.ColumnExpression(column).isin(*wanted))
     return relation
 
 

@@ -1,7 +1,6 @@
-"""Draws the README's picture, the turn and its six seeds, for light and dark pages: docs/images/turn-{light,dark}.svg.
+"""Draws the README's picture, the turn with its seeds, for light and dark pages: docs/images/turn-{light,dark}.svg.
 
-python -m trajlab experiment=tinystories_budget_small data.source=embedded seed=0..5 -m
-python docs/images/turn.py runs/tinystories_budget_small
+python docs/images/turn.py results/budget/runs/tinystories_budget
 """
 
 import sys
@@ -12,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from trajlab import analysis
+from trajlab.analysis.claims.budget import FINAL_TOKENS, LOSS_FINAL, LOSS_TURN, TURN_TOKENS
 from trajlab.analysis.figures.style import RC, human_count, new_figure, token_axis
 
 INKS = {"light": ("#1f2328", "#0072b2", "#d55e00"), "dark": ("#e6edf3", "#56b4e9", "#e69f00")}
@@ -39,6 +39,7 @@ def turn(runs: analysis.Runs, text: str, valid: str, train: str) -> Figure:
         )
         if column == "loss":
             _mark_lowest(ax, mean, text)
+            _mark_published(ax, text)
     lowest = raw.loc[raw["tokens"] > 0, ["loss", "train_loss"]].min()
     ax.set_ylim(0.8 * lowest.min(), 1.7 * lowest["loss"])  # the first steep fall would take most of the height
     ax.set_ylabel("loss (nats per token)")
@@ -60,6 +61,15 @@ def _mark_lowest(ax: mpl.axes.Axes, mean: "pd.Series[float]", text: str) -> None
         (lowest, mean[lowest]), xytext=(-20, 38), textcoords="offset points", color=text,
         arrowprops={"arrowstyle": "-", "color": text, "linewidth": 0.8},
     )  # fmt: skip
+
+
+def _mark_published(ax: mpl.axes.Axes, text: str) -> None:
+    """The two losses that the paper gives for its own six seeds, where the axis has room for them."""
+    for tokens, loss, beside in ((TURN_TOKENS, LOSS_TURN, (-8, -14)), (FINAL_TOKENS, LOSS_FINAL, (-12, -16))):
+        ax.plot([tokens], [loss], "D", color=text, markersize=6, markerfacecolor="none", zorder=6, clip_on=False)
+        ax.annotate(
+            f"published {loss:.2f}", (tokens, loss), xytext=beside, textcoords="offset points", color=text, ha="right"
+        )
 
 
 def main(folder: str) -> None:

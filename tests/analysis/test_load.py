@@ -46,6 +46,24 @@ def test_a_folder_of_experiments(tmp_path: Path) -> None:
     assert runs.entropy_floor("valid") == 1.5
 
 
+def test_several_values_are_selected_by_a_list(tmp_path: Path) -> None:
+    for run in ("seed=0", "seed=1", "seed=2"):
+        write_run(tmp_path, "a", run)
+    runs = load_runs(tmp_path)
+    some = runs.select(run=["seed=0", "seed=2"])
+    assert some.intervals["run"].unique().tolist() == ["seed=0", "seed=2"]
+    assert [m["run"] for m in some.manifests] == ["seed=0", "seed=2"]
+    assert len(some.select(interval=(1, 1)).intervals) == 2
+    in_memory = Runs(dict(runs.tables.items()), runs.manifests)
+    assert in_memory.select(run={"seed=1"}, interval=range(2)).intervals["run"].tolist() == ["seed=1"] * 2
+    pytest.importorskip("duckdb")
+    assert len(some.scan("intervals").df()) == 4
+    with pytest.raises(ValueError, match="run='seed=9'.* selects nothing"):
+        runs.select(run=["seed=0", "seed=9"])
+    with pytest.raises(ValueError, match="name at least one value"):
+        runs.select(run=[])
+
+
 def test_unfinished_runs_can_be_left_out(tmp_path: Path) -> None:
     write_run(tmp_path, "a", "seed=0")
     write_run(tmp_path, "a", "seed=1", status="running")
