@@ -5,7 +5,7 @@ The one place where analysis reads these facts. The store writes them under the 
 fact is derived from the stored configuration, by the rule that stands at the function.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,6 +46,11 @@ def study(manifest: Manifest) -> str | None:
     if not single_pass(manifest):
         return "budget"
     return "averaging" if averagers(manifest) else None
+
+
+def averages_lead(manifests: Sequence[Manifest]) -> bool:
+    """Whether what weight averages gained is the first thing to tell of these runs: not where they are a study of something else."""
+    return all(study(m) in (None, "averaging") for m in manifests)
 
 
 def single_pass(manifest: Manifest) -> bool:

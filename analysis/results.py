@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 
 from trajlab.analysis.claims import claim_sets, judged, judged_experiments
 from trajlab.analysis.load import Runs, load_runs
+from trajlab.analysis.manifests import averages_lead
 from trajlab.analysis.report import write_report
 from trajlab.analysis.report.in_short import by_verdict, in_short
 from trajlab.analysis.report.tables import markdown
@@ -36,8 +37,10 @@ LIMIT_BYTES = 5_000_000
 """A study's tables together: what a repository carries without harm. Larger ones name the tables to leave out."""
 
 DESCRIPTION, PAGE, REPORT, FIGURE, RUNS = "study.toml", "README.md", "report.html", "main.svg", "runs"
-MAIN = ("*_gain.svg", "turn-*.svg", "series-*.svg")
-"""The figure of the report that stands on the page: what averages gained, else the curve with its turn, else the series."""
+MAIN = ("turn-*.svg", "series-*.svg")
+"""The figure of the report that stands on the page: the curve with its turn, else the series."""
+GAINED = "*_gain.svg"
+"""What averages gained: before the others in a study of averaging."""
 MARKER = "published.txt"
 """Beside the runs that `publish` wrote, and may therefore replace."""
 
@@ -210,7 +213,8 @@ def rebuild(study: Path) -> Path:
     with tempfile.TemporaryDirectory() as aside:
         report = write_report(runs, aside, Description.read(study / DESCRIPTION).title)
         shutil.copyfile(report, study / REPORT)
-        figures = (f for pattern in MAIN for f in sorted((report.parent / "figures").glob(pattern)))
+        patterns = (GAINED, *MAIN) if any(averages_lead([m]) for m in runs.manifests) else MAIN
+        figures = (f for pattern in patterns for f in sorted((report.parent / "figures").glob(pattern)))
         if (figure := next(figures, None)) is not None:
             shutil.copyfile(figure, study / FIGURE)
     (study / PAGE).write_text(text, encoding="utf-8")

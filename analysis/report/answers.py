@@ -12,6 +12,7 @@ from trajlab.analysis.figures.conditions import TOLD_APART, conditions_figure, d
 from trajlab.analysis.figures.overview import turn_figure
 from trajlab.analysis.figures.series import perplexity_curves
 from trajlab.analysis.load import Runs
+from trajlab.analysis.manifests import averages_lead
 from trajlab.analysis.report.comparison import BAND, SAID, Comparison, comparisons, setting, swept_number
 from trajlab.analysis.report.names import slug
 from trajlab.analysis.report.section import Block, Section
@@ -159,7 +160,8 @@ def _answer(condition: Condition, runs: Runs, shown: Shown) -> Answer | None:
         & (own.intervals["split"] == condition.intervals["split"].iloc[0])
     ]
     gained, told = averages_sentence(here), sentences(curves, floor)
-    lines = [gained, *told] if gained else told
+    leads = bool(gained) and averages_lead(own.manifests)
+    lines = [s for s in ([gained, *told] if leads else [*told, gained]) if s]
     options: dict[str, Any] = {"floor": floor, "caption": condition.caption}
     views: tuple[dict[str, Any], ...] = ({}, {"narrow": True}, {"log": True})
     words = "Each seed thin, the mean with its 95 % interval thick; circle: the lowest mean validation loss."
@@ -171,9 +173,7 @@ def _answer(condition: Condition, runs: Runs, shown: Shown) -> Answer | None:
     real = is_it_real(condition)
     name = slug(condition.name)
     figures = (wide, narrow, log)
-    return Answer(
-        name, anchor, named(condition), condition.seeds, lines, tiles(curves), real, *figures, leads=bool(gained)
-    )
+    return Answer(name, anchor, named(condition), condition.seeds, lines, tiles(curves), real, *figures, leads=leads)
 
 
 def _compared(c: Comparison, shown: Shown) -> Compared:

@@ -7,6 +7,7 @@ import pandas as pd
 from trajlab.analysis.checkpoint_series import series_experiments, series_frame
 from trajlab.analysis.conditions import conditions
 from trajlab.analysis.load import Runs
+from trajlab.analysis.manifests import averages_lead
 from trajlab.analysis.report.answers import main_split, named
 from trajlab.analysis.report.comparison import comparisons
 from trajlab.analysis.report.summary import averages_sentence, common_curves, sentences, series_sentences
@@ -31,11 +32,13 @@ def in_short(runs: Runs) -> dict[str, list[str]]:
     beside = {c.experiment: c.sentences for c in comparisons(found)}
     alone = [c for c in found if c.intervals["experiment"].iloc[0] not in beside]
     for condition in sorted(alone, key=lambda c: -int(scored[c.intervals["experiment"].iloc[0]] > 1)):
-        split, own = condition.intervals["split"].iloc[0], runs.intervals["run"].isin(condition.intervals["run"])
-        experiment = runs.intervals["experiment"] == condition.intervals["experiment"].iloc[0]
-        if (curves := common_curves(condition.intervals)) is not None:
-            averages = averages_sentence(runs.intervals[own & experiment & (runs.intervals["split"] == split)])
-            told[named(condition)] = [s for s in (averages, *sentences(curves)) if s]
+        split, experiment = (condition.intervals[c].iloc[0] for c in ("split", "experiment"))
+        own = runs.intervals["run"].isin(condition.intervals["run"]) & (runs.intervals["experiment"] == experiment)
+        if (curves := common_curves(condition.intervals)) is None:
+            continue
+        averages, turn = averages_sentence(runs.intervals[own & (runs.intervals["split"] == split)]), sentences(curves)
+        leads = averages_lead([m for m in runs.manifests if m["experiment"] == experiment])
+        told[named(condition)] = [s for s in ([averages, *turn] if leads else [*turn, averages]) if s]
     return (
         told | beside | {e: series_sentences(series_frame(runs.select(experiment=e))) for e in series_experiments(runs)}
     )

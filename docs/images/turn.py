@@ -65,10 +65,14 @@ def _mark_lowest(ax: mpl.axes.Axes, mean: "pd.Series[float]", text: str) -> None
 
 def _mark_published(ax: mpl.axes.Axes, text: str) -> None:
     """The two losses that the paper gives for its own six seeds, where the axis has room for them."""
-    for tokens, loss, words in ((TURN_TOKENS, LOSS_TURN, ""), (FINAL_TOKENS, LOSS_FINAL, "published ")):
+    published = (
+        (TURN_TOKENS, LOSS_TURN, "", (2, -15), "left"),
+        (FINAL_TOKENS, LOSS_FINAL, "published ", (-8, -16), "right"),
+    )
+    for tokens, loss, words, offset, side in published:
         ax.plot([tokens], [loss], "D", color=text, markersize=6, markerfacecolor="none", zorder=6, clip_on=False)
         ax.annotate(
-            f"{words}{loss:.2f}", (tokens, loss), xytext=(-8, -16), textcoords="offset points", color=text, ha="right"
+            f"{words}{loss:.2f}", (tokens, loss), xytext=offset, textcoords="offset points", color=text, ha=side
         )
 
 

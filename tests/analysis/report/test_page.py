@@ -163,17 +163,20 @@ def test_a_run_that_ended_sooner_and_lower_is_no_chance() -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_what_averages_gained_stands_before_their_controls(tmp_path: Path) -> None:
+@pytest.mark.parametrize("study", ["averaging", "budget"])
+def test_what_averages_gained_stands_before_their_controls(study: str, tmp_path: Path) -> None:
+    """In a study of averaging; a study of something else tells of its own first."""
     runs = two_conditions()
     alone = budget_runs(seeds=3, intervals=8)
     own = alone.intervals.assign(experiment="z_averages")
     averages = own.assign(variant="lawa5", loss=own["loss"] - 0.1)
     frame = pd.concat([runs.intervals, own, averages], ignore_index=True)
-    manifests = [*runs.manifests, *({**m, "experiment": "z_averages", "status": "finished"} for m in alone.manifests)]
+    theirs = {"experiment": "z_averages", "status": "finished", "study": study}
+    manifests = [*runs.manifests, *({**m, **theirs} for m in alone.manifests)]
     text = write_report(Runs({"intervals": frame}, manifests), tmp_path, "Averages").read_text()
-    first = text.index('<p class="lead">')
-    assert text[first:].startswith('<p class="lead">After the first tenth of the run lawa5 lay 0.100 nats below')
-    assert first < text.index("is better than")
+    first, gained = text.index('<p class="lead">'), "After the first tenth of the run lawa5 lay 0.100 nats below"
+    assert text[first:].startswith(f'<p class="lead">{gained}') == (study == "averaging")
+    assert (text.index(gained) < text.index("is better than")) == (study == "averaging")
     assert text.count("lawa5 lay 0.100") == 1
 
 
