@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from trajlab.analysis.figures.overview import NARROW, WIDE, ends, mean_and_seeds, token_range, value_range
-from trajlab.analysis.figures.style import DASHES, PALETTE, beside, new_figure, plain_log, token_axis
+from trajlab.analysis.figures.style import DASHES, PALETTE, beside, human_count, new_figure, plain_log, token_axis
 
 TOLD_APART = 5
 """Conditions that have a colour and a name each; of more, the first so many have, and the rest are grey lines."""
@@ -51,7 +51,9 @@ def difference_figure(differences: pd.DataFrame, reference: str, *, caption: str
         colour = PALETTE[place % len(PALETTE)]
         ax.plot(d["tokens"], d["difference"], color=colour, linestyle=DASHES[place % len(DASHES)], linewidth=2)
         ax.fill_between(d["tokens"], d["band_low"], d["band_high"], color=colour, alpha=0.15, linewidth=0)
-        labels.append((float(d["difference"].iloc[-1]), f"{name} {d['difference'].iloc[-1]:+.2f}", colour))
+        labels.append(
+            (float(d["difference"].iloc[-1]), f"{name} {d['difference'].iloc[-1]:+.2f}".replace(" -", " −"), colour)
+        )
     ax.axhline(0, color="0.3", linewidth=0.8)
     drawn = pd.concat(shown)["difference"]
     room = max(float(drawn.max() - drawn.min()), 1e-6)  # a band of two seeds is wider than the page
@@ -82,6 +84,8 @@ def sweep_figure(key: str, values: Sequence[float], losses: pd.DataFrame, *, cap
         ax.set_ylim(means.min() - 0.15 * room, means.max() + 0.15 * room)
     if at.min() > 0 and at.max() >= 4 * at.min():
         plain_log(ax)
+    elif np.abs(at).max() >= 10_000:  # else the axis would say "1e6" in a corner
+        ax.xaxis.set_major_formatter(lambda x, _: human_count(x))
     ax.set_xlabel(key)
     ax.set_ylabel("validation loss (nats per token)")
     beside(ax)

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from trajlab.analysis.figures.conditions import sweep_figure
 from trajlab.analysis.figures.curves import interval_curves, seed_band
 from trajlab.analysis.figures.overview import turn_figure
 from trajlab.analysis.figures.style import line_style, new_figure
@@ -76,3 +77,13 @@ def test_the_lowest_loss_is_written_over_no_curve(turn: float, rise: float, narr
             else np.empty((0, 2))
         )
         assert not any(box.contains(*p) for p in ax.transData.transform(dense[dense[:, 0] > 0]))
+
+
+def test_a_swept_number_of_tokens_is_counted_in_thousands() -> None:
+    losses = pd.DataFrame({"final loss (nats)": [3.0, 2.8, 2.7], "best loss (nats)": [2.9, 2.8, 2.7]})
+    ends = {f"{w}: {e}": losses[f"{w} loss (nats)"] for w in ("final", "best") for e in ("95 % CI from", "to")}
+    figure = sweep_figure("intervals.budget_tokens", [500_000, 1_000_000, 1_500_000], losses.assign(**ends))
+    figure.canvas.draw()
+    (ax,) = figure.axes
+    assert ax.xaxis.get_offset_text().get_text() == ""
+    assert {"600k", "1M"} <= {t.get_text() for t in ax.get_xticklabels()}
