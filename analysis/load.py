@@ -3,7 +3,6 @@
 `load_runs` takes a run's folder, an experiment's, or any folder above. What the tables hold stands in docs/tables.md.
 """
 
-import difflib
 import json
 import warnings
 from collections.abc import Collection, Iterable, MutableMapping, Sequence
@@ -16,7 +15,8 @@ import pandas as pd
 
 from trajlab.analysis.manifests import Manifest, window_overlaps
 from trajlab.analysis.scan import scan
-from trajlab.analysis.stored_tables import Broken, StoredRun, StoredTables, choices, holds, rows_without
+from trajlab.analysis.selection import choices, holds, refuse_unknown
+from trajlab.analysis.stored_tables import Broken, StoredRun, StoredTables, rows_without
 from trajlab.analysis.tables import FORMAT
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Runs:
             if not (wanted := choices(value)):
                 raise ValueError(f"select({column}={value!r}) selects nothing: name at least one value")
             for one in wanted:
-                self._refuse_unknown(column, one)
+                refuse_unknown(column, one, self.tables, self.manifests)
         told = {k: v for k, v in values.items() if any(k in m for m in self.manifests)}
         kept = [m for m in self.manifests if all(k not in m or m[k] in choices(v) for k, v in told.items())]
         if isinstance(self.tables, StoredTables):
@@ -109,23 +109,6 @@ class Runs:
                     frame = frame[holds(frame[column], value)]
             tables[name] = frame.reset_index(drop=True)
         return Runs(tables, kept, self.problems, self.diverged)
-
-    def _refuse_unknown(self, column: str, value: object) -> None:
-        told = [m[column] for m in self.manifests if column in m]
-        if isinstance(self.tables, StoredTables) and (value in told or self._in_intervals(column, value)):
-            return  # no other table need be read for it
-        holders = [f[column] for f in self.tables.values() if column in f]
-        if not holders and not told:
-            names = sorted({str(c) for f in self.tables.values() for c in f} | {"experiment", "run", "seed", "status"})
-            close = difflib.get_close_matches(column, names, 3)
-            hint = f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(names)}"
-            raise ValueError(f"select({column}=…): no table has a column {column}; {hint}")
-        if not any((h == value).any() for h in holders) and value not in told:
-            present = {repr(v) for h in holders for v in h.dropna().unique()[:20]} | {repr(v) for v in told}
-            raise ValueError(f"select({column}={value!r}) selects nothing; there are {', '.join(sorted(present)[:20])}")
-
-    def _in_intervals(self, column: str, value: object) -> bool:
-        return column in self.intervals and bool((self.intervals[column] == value).any())
 
     def without(self, runs: Collection[tuple[str, str]]) -> "Runs":
         """All but these runs, each named by its experiment and its run."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pyarrow.dataset as ds
 
-from trajlab.analysis.stored_tables import StoredTables, choices
+from trajlab.analysis.selection import choices
+from trajlab.analysis.stored_tables import StoredTables
 
 if TYPE_CHECKING:
     import duckdb

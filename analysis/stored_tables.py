@@ -9,16 +9,15 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from operator import or_
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from trajlab.analysis.selection import choices, holds
 from trajlab.analysis.tables import COLUMNS, ORDER, ORDER_OF, as_expected
 
 WHOSE, WHICH = ("experiment", "run"), ("variant", "split")
@@ -235,18 +234,6 @@ def _equal_table(rows: pa.Table, equal: Mapping[str, Any]) -> pa.Table:
         if column in rows.column_names:
             rows = rows.filter(reduce(pc.or_kleene, [pc.equal(rows[column], pa.scalar(v)) for v in choices(value)]))
     return rows
-
-
-def choices(value: Any) -> list[Any]:
-    """What a row may hold where it is selected by ``value``: one of a list's values, or the value itself."""
-    return (
-        list(value) if isinstance(value, list | tuple | set | frozenset | range | np.ndarray | pd.Series) else [value]
-    )
-
-
-def holds(column: "pd.Series[Any]", value: Any) -> "pd.Series[bool]":
-    """Which rows hold the value, or one of several."""
-    return reduce(or_, [column == v for v in choices(value)])
 
 
 def _equal_rows(frame: pd.DataFrame, equal: Mapping[str, Any]) -> pd.DataFrame:
