@@ -5,6 +5,7 @@ import re
 import sys
 import traceback
 from contextlib import redirect_stderr
+from importlib.resources import files
 from typing import TextIO
 
 import hydra
@@ -198,6 +199,12 @@ def _suggestion(message: str, overrides: list[str]) -> str:
     )
     if not named or not named[1]:
         return ""
+    if (group := files("trajlab.conf") / named[1]).is_dir():
+        known = sorted(f.name.removesuffix(".yaml") for f in group.iterdir() if f.name.endswith(".yaml"))
+        return (
+            f": {named[1]}=… takes the name of a file ({', '.join(known)}); write your own as {named[1]}/mine.yaml in a folder, "
+            f"and --config-dir that folder {named[1]}=mine"
+        )
     kept = [o for o in overrides if not o.startswith("-") and not o.lstrip("+~").startswith(named[1])]
     try:
         with initialize_config_module("trajlab.conf", version_base="1.3"):

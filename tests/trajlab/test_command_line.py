@@ -14,6 +14,10 @@ ANSWERS = {
     "an unknown key of a group": (["data.contxt=3"], ["did you mean data.context?"]),
     "a key that another one refers to": (["budget_tokens=5"], ["did you mean intervals.budget_tokens?"]),
     "a key that a target lacks": (["+optimizer.beta=1"], ["did you mean betas?"]),
+    "a choice spelled out": (
+        ["model={_target_: my_package.Mine, sizes: [1, 2]}"],
+        ["model=… takes the name of a file (llama_4m, ", "--config-dir that folder model=mine"],
+    ),
     "an unknown choice": (["optimizer=adam"], ["optimizer/adam", "did you mean adamw?", "muon"]),
     "an unknown model": (["model=lama_tiny"], ["did you mean llama_tiny?"]),
     "an unknown word": (["task=average", "runs=x", "scheme=lava"], ["did you mean lawa?"]),
