@@ -1,6 +1,8 @@
 """The contest on files, the archive without a family, registered forecasts."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ from scipy.stats import norm
 from tests.analysis.forecasting.test_default import STEPS, cooldown, planted
 from trajlab.analysis.__main__ import main
 from trajlab.analysis.curve_laws import PowerLaw, laws
+from trajlab.analysis.forecasting import kept
 from trajlab.analysis.forecasting.calibration import calibrate
 from trajlab.analysis.forecasting.curve_files import read_curves
 from trajlab.analysis.forecasting.projection import Projection
@@ -228,3 +231,30 @@ def test_the_tables_of_a_page_are_replaced_and_the_rest_stays(tmp_path):
     assert "| decay | 40 % | 30 |" in text
     with pytest.raises(ValueError, match="no place for this table"):
         write_between(page, "y", "")
+
+
+def test_what_is_kept_depends_on_every_file_that_makes_the_default():
+    """A file left out would let a contest go on with the scores of an older version."""
+    folder = Path(kept.__file__).parent
+    found, ahead = set(), ["default", "rebuild"]
+    while ahead:
+        name = ahead.pop()
+        if name not in found:
+            found.add(name)
+            text = (folder / f"{name}.py").read_text()
+            ahead += re.findall(r"from trajlab\.analysis\.forecasting\.(\w+) import", text)
+    assert found <= set(kept.DEFAULT)
+
+
+def test_files_in_odd_forms_are_read_or_refused_by_name(curves, tmp_path):
+    odd = curves.assign(family=curves["family"].where(curves["family"] == "a"), other=1)
+    odd.rename(columns=lambda name: f" {name}").sample(frac=1, random_state=0).to_csv(tmp_path / "x.csv", index=False)
+    curves.set_index([pd.Index(curves["curve"], name="curve"), curves.index]).to_parquet(tmp_path / "y.parquet")
+    plain = curves.assign(run=curves["curve"])[["curve", "step", "loss", "lr", "family", "run"]].reset_index(drop=True)
+    x, y = (read_curves([tmp_path / name]) for name in ("x.csv", "y.parquet"))
+    pd.testing.assert_frame_equal(x.assign(family=x["family"].replace("run-b", "b")), plain)
+    pd.testing.assert_frame_equal(y, plain)
+    assert set(x["family"]) == {"a", "run-b"}  # a family that isn't told is the curve's own
+    curves.astype(object).assign(loss="-").to_csv(tmp_path / "z.csv")
+    with pytest.raises(ValueError, match=r"z\.csv: column loss holds something that is no number"):
+        read_curves([tmp_path / "z.csv"])
