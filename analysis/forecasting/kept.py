@@ -80,7 +80,10 @@ def code_of(law: type[Law]) -> str:
     return digest(*(path.read_bytes() for path in (Path(inspect.getfile(law)), *fitting, *judging)))
 
 
-DEFAULT = ("archive", "calibration", "default", "evidence", "gaussian", "rebuild", "response", "schedule", "scoring")
+DEFAULT = (
+    *("archive", "calibration", "default", "departure", "evidence", "gaussian", "posterior", "rebuild", "response"),
+    *("schedule", "scoring"),
+)
 """Files of this folder that the default's scores depend on, beside those of its rivals."""
 
 
