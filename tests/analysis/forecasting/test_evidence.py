@@ -7,7 +7,7 @@ import pytest
 from tests.analysis.forecasting.test_default import STEPS, cooldown, planted
 from trajlab.analysis import forecast
 from trajlab.analysis.forecasting.default import outlook
-from trajlab.analysis.forecasting.evidence import without_spikes
+from trajlab.analysis.forecasting.evidence import with_rates, without_spikes
 
 
 @pytest.fixture
@@ -91,3 +91,33 @@ def test_eight_points_are_enough_whatever_the_rate(curve, rate):
     assert np.isfinite(final(few)).all()
     o = outlook(few["step"].to_numpy()[:8], few["loss"].to_numpy()[:8], few["step"].to_numpy()[8:], None)
     assert not o.situation.known
+
+
+def test_rates_logged_in_other_rows_than_losses_tell_the_schedule(curve):
+    """As in an export of a logger; and a rate to come that is logged at every other row alone."""
+    apart = pd.concat([curve.drop(columns="lr"), curve.drop(columns="loss").assign(step=curve["step"] - 50)])
+    made = forecast(apart, horizon=STEPS[-1])
+    assert made.outlooks["a"].situation.known
+    assert made.table.iloc[-1]["forecast"] == pytest.approx(final(curve)[0], abs=0.005)
+    holes = curve.assign(lr=curve["lr"].where(np.arange(250) % 3 != 1))
+    assert final(holes) == pytest.approx(final(curve), abs=0.003)
+
+
+def test_a_rate_that_is_nowhere_near_is_not_guessed(curve):
+    seen_alone = curve.assign(lr=curve["lr"].where(curve["loss"].notna()))
+    hole = curve.assign(lr=curve["lr"].where((0.3 * STEPS[-1] > STEPS) | (0.45 * STEPS[-1] < STEPS)))
+    for frame in (seen_alone, hole, curve.assign(lr=curve["lr"].where(STEPS[0] == STEPS))):
+        assert not forecast(frame).outlooks["a"].situation.known
+    other = curve.assign(curve="b", lr=np.nan)
+    made = forecast(pd.concat([curve, other]))
+    assert (made.outlooks["a"].situation.known, made.outlooks["b"].situation.known) == (True, False)
+
+
+def test_rates_are_filled_from_their_own_curve_in_any_order_of_rows():
+    frame = pd.DataFrame({"curve": list("abab"), "step": [30.0, 30, 10, 10], "lr": [0.3, 9, 0.1, 9], "loss": 2.0})
+    missing = pd.DataFrame({"curve": ["a", "b", "a"], "step": [20.0, 0, 40], "lr": np.nan, "loss": 2.0})
+    filled = with_rates(pd.concat([frame, missing]).sample(frac=1, random_state=1))
+    found = filled.set_index(["curve", "step"])["lr"]
+    assert np.isnan(found["a", 20.0])  # its neighbours are farther apart than a tenth of the run
+    assert found["b", 0.0] == 9
+    assert found["a", 40.0] == 0.3

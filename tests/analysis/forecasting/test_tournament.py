@@ -259,3 +259,17 @@ def test_what_is_kept_depends_on_every_file_that_makes_the_default():
             text = (folder / f"{name}.py").read_text()
             ahead += re.findall(r"from trajlab\.analysis\.forecasting\.(\w+) import", text)
     assert found <= set(kept.DEFAULT)
+
+
+def test_files_in_odd_forms_are_read_or_refused_by_name(curves, tmp_path):
+    odd = curves.assign(family=curves["family"].where(curves["family"] == "a"), other=1)
+    odd.rename(columns=lambda name: f" {name}").sample(frac=1, random_state=0).to_csv(tmp_path / "x.csv", index=False)
+    curves.set_index([pd.Index(curves["curve"], name="curve"), curves.index]).to_parquet(tmp_path / "y.parquet")
+    plain = curves.assign(run=curves["curve"])[["curve", "step", "loss", "lr", "family", "run"]].reset_index(drop=True)
+    x, y = (read_curves([tmp_path / name]) for name in ("x.csv", "y.parquet"))
+    pd.testing.assert_frame_equal(x.assign(family=x["family"].replace("run-b", "b")), plain)
+    pd.testing.assert_frame_equal(y, plain)
+    assert set(x["family"]) == {"a", "run-b"}  # a family that isn't told is the curve's own
+    curves.astype(object).assign(loss="-").to_csv(tmp_path / "z.csv")
+    with pytest.raises(ValueError, match=r"z\.csv: column loss holds something that is no number"):
+        read_curves([tmp_path / "z.csv"])
