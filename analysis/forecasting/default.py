@@ -34,6 +34,8 @@ In sight when chosen: the published runs, each family left out. With 0.5 it made
 hidden a rival fits the past well and knows nothing of falls to come: 0.5 held 52 to 87 % of final losses, 0.05 holds 93 to 95 %."""
 MOST_ROWS = 160
 """Rows that rivals are fitted to: evenly picked, so that a long curve is not slow."""
+INSIDE = 0.05
+"""How many spreads a band reaches at least beyond the forecast that is given."""
 STEADY = 0.05
 """A rate that changes by less than this share of its peak up to the horizon is steady: laws of the step may hold **(ours)**."""
 
@@ -178,8 +180,9 @@ def outlook(
         reach, _ = tables.calibration.reach(where)
         mean_M, spread_M = test.left.followed(mean_M, spread_M, step_M - step_K[-1], reach)
         mean_M, spread_M, laws = _with_rivals(step_R, loss_K, lr_R, basis.first, test, mean_M, spread_M)
-    shift = tables.calibration.shift(where)
+    shift = tables.calibration.shift(where) * float(laws[0]["weight"])  # type: ignore[arg-type]
     quantiles_4 = tables.calibration.quantiles(where) - shift
+    quantiles_4 = np.array([*np.minimum(quantiles_4[:2], -INSIDE), *np.maximum(quantiles_4[2:], INSIDE)])
     return Outlook(
         step_R[ahead], mean_M + shift * spread_M, spread_M, quantiles_4, where, pd.DataFrame(laws), law.noise
     )
@@ -270,7 +273,8 @@ def _with_rivals(
         except (ValueError, ArithmeticError, RuntimeError) as problem:
             entry["refused"] = str(problem)
             continue
-        scale = (error + LEAST_NOISE) / (own + LEAST_NOISE)
+        # a fall of a rate that nobody tells is in no backtest, so there the spread stays
+        scale = 1.0 if lr_R is None else (error + LEAST_NOISE) / (own + LEAST_NOISE)
         carried.append((own_M, spread_M * scale, 1 / (error**2 + LEAST_NOISE**2)))
         entry["weight"] = carried[-1][2]
     total = sum(w for *_, w in carried)
