@@ -147,11 +147,14 @@ def add_register(commands: Commands) -> None:  # type: ignore[valid-type]
 def register(options: argparse.Namespace) -> None:
     """Freeze forecasts, or score them."""
     from trajlab.analysis.forecasting.curve_files import read_curves
-    from trajlab.analysis.forecasting.registered import register_curves, score_registered
+    from trajlab.analysis.forecasting.registered import register_curves, score_registered, unscored
 
     curves = read_curves(options.curves)
     if options.score:
-        print(score_registered(options.out, curves).to_string(index=False))
+        scored = score_registered(options.out, curves)
+        print(scored.to_string(index=False))
+        if waiting := unscored(options.out, scored):
+            print(f"{len(waiting)} not scored, no loss at their end in these files: {', '.join(waiting)}")
         return
     for path in register_curves(curves, options.out, options.horizon):
         print(path)

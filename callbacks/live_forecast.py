@@ -181,7 +181,8 @@ class LiveForecast(RunCallback):
     def _freeze(self, share: float, found: Outlook) -> None:
         about = {"share": share, "experiment": self.run.store.experiment, "run": self.run.store.run}
         split = self.split or next(iter(self.run.engine.splits))
-        freeze(self._place(share), {**about, "split": split, **frozen(found, self._tokens, self._means())})
+        evidence = {"split": split, "losses": self._means().tolist()}  # a report holds them against the stored table
+        freeze(self._place(share), {**about, **evidence, **frozen(found, self._tokens, self._means())})
 
     def _end(self) -> None:
         """Score what was registered: the truth is known."""

@@ -1,4 +1,4 @@
-"""The law on a grid of shapes as a Gaussian regression: `regress`, with a smooth misfit beside the noise.
+"""The law on a grid of shapes as a Gaussian regression: `Conditioned`, with a smooth misfit beside the noise.
 
 No law of three terms holds exactly, and its error is smooth: it persists over a part of the logarithm of the area, and it is
 largest where the loss falls fastest. It is modelled as a Gaussian process, so that a forecast starts from the losses seen last, and
@@ -101,31 +101,57 @@ class Regression:
     """Of the law with its misfit, without the noise of a measured loss."""
 
 
-def regress(basis: Basis, points: Points, ahead_M: np.ndarray, mean_G3: np.ndarray, sd_G3: np.ndarray) -> Regression:
-    """Condition E, A, B and the misfit on the points, for each shape; ``ahead_M`` are rows to predict."""
-    amplitude_K, log_K = MISFIT * points.share_K**-0.5, np.log(points.share_K)
-    x_M = np.maximum(basis.share_R[ahead_M], 1e-9)
-    amplitude_M, log_M = MISFIT * x_M**-0.5, np.log(x_M)
-    cov_KK = np.outer(amplitude_K, amplitude_K) * np.exp(-np.abs(log_K[:, None] - log_K) / MISFIT_LENGTH)
-    cov_KM = np.outer(amplitude_K, amplitude_M) * np.exp(-np.abs(log_K[:, None] - log_M) / MISFIT_LENGTH)
-    whiten_KK = np.linalg.inv(np.linalg.cholesky(cov_KK + np.diag(points.noise_K**2)))
-    cross_KM = whiten_KK @ cov_KM
-    left_M = np.maximum(amplitude_M**2 - (cross_KM**2).sum(0), 0)
-    level = points.loss_K[-1]
-    loss_K = whiten_KK @ (points.loss_K - level)
-    columns_RC = basis.columns()  # a column serves many shapes, so each is multiplied once
-    seen_KC = whiten_KK @ (points.mean_KR @ columns_RC)
-    slope_MC = columns_RC[ahead_M] - cross_KM.T @ seen_KC
-    seen_GK3, slope_GM3 = seen_KC[:, COLUMNS_OF].transpose(1, 0, 2), slope_MC[:, COLUMNS_OF].transpose(1, 0, 2)
-    miss_GK = loss_K - np.einsum("gki,gi->gk", seen_GK3, mean_G3)
-    precision_G33 = np.einsum("gki,gkj->gij", seen_GK3, seen_GK3) + np.eye(3) / sd_G3[:, None, :] ** 2
-    cov_G33 = np.linalg.inv(precision_G33)
-    shift_G3 = np.einsum("gij,gkj,gk->gi", cov_G33, seen_GK3, miss_GK, optimize=True)
-    fit_G = (miss_GK**2).sum(1) - np.einsum("gi,gij,gj->g", shift_G3, precision_G33, shift_G3)
-    coefficients_G3 = mean_G3 + shift_G3
-    return Regression(
-        -0.5 * fit_G - 0.5 * np.linalg.slogdet(precision_G33)[1] - np.log(sd_G3).sum(1),
-        coefficients_G3,
-        level + cross_KM.T @ loss_K + np.einsum("gmi,gi->gm", slope_GM3, coefficients_G3),
-        left_M + np.einsum("gmi,gij,gmj->gm", slope_GM3, cov_G33, slope_GM3, optimize=True),
-    )
+@dataclass(frozen=True)
+class Conditioned:
+    """What the points say of each shape's coefficients, and these of the rows ahead: all that does not depend on a prior."""
+
+    gram_G33: np.ndarray
+    """Products of the whitened columns, with each other and (below) with the whitened losses."""
+    moment_G3: np.ndarray
+    square: float
+    slope_GM3: np.ndarray
+    """What a coefficient adds to a row ahead, beyond what the misfit of the points takes from it."""
+    offset_M: np.ndarray
+    misfit_M: np.ndarray
+    """Variance of the misfit that the points leave open."""
+
+    @classmethod
+    def of(cls, basis: Basis, points: Points, ahead_M: np.ndarray) -> "Conditioned":
+        """Of some points; ``ahead_M`` are rows to predict."""
+        amplitude_K, log_K = MISFIT * points.share_K**-0.5, np.log(points.share_K)
+        x_M = np.maximum(basis.share_R[ahead_M], 1e-9)
+        amplitude_M, log_M = MISFIT * x_M**-0.5, np.log(x_M)
+        cov_KK = np.outer(amplitude_K, amplitude_K) * np.exp(-np.abs(log_K[:, None] - log_K) / MISFIT_LENGTH)
+        cov_KM = np.outer(amplitude_K, amplitude_M) * np.exp(-np.abs(log_K[:, None] - log_M) / MISFIT_LENGTH)
+        whiten_KK = np.linalg.inv(np.linalg.cholesky(cov_KK + np.diag(points.noise_K**2)))
+        cross_KM = whiten_KK @ cov_KM
+        level = points.loss_K[-1]
+        loss_K = whiten_KK @ (points.loss_K - level)
+        columns_RC = basis.columns()  # a column serves many shapes, so each is multiplied once
+        seen_KC = whiten_KK @ (points.mean_KR @ columns_RC)
+        slope_MC = columns_RC[ahead_M] - cross_KM.T @ seen_KC
+        gram_CC, moment_C = seen_KC.T @ seen_KC, seen_KC.T @ loss_K
+        return cls(
+            gram_CC[COLUMNS_OF[:, :, None], COLUMNS_OF[:, None, :]],
+            moment_C[COLUMNS_OF],
+            float(loss_K @ loss_K),
+            slope_MC[:, COLUMNS_OF].transpose(1, 0, 2),
+            level + cross_KM.T @ loss_K,
+            np.maximum(amplitude_M**2 - (cross_KM**2).sum(0), 0),
+        )
+
+    def under(self, mean_G3: np.ndarray, sd_G3: np.ndarray) -> Regression:
+        """The posterior where E, A and B are Gaussian with these means and spreads."""
+        precision_G33 = self.gram_G33 + np.eye(3) / sd_G3[:, None, :] ** 2
+        cov_G33 = np.linalg.inv(precision_G33)
+        fitted_G3 = np.einsum("gij,gj->gi", self.gram_G33, mean_G3)
+        shift_G3 = np.einsum("gij,gj->gi", cov_G33, self.moment_G3 - fitted_G3)
+        miss_G = self.square + (mean_G3 * (fitted_G3 - 2 * self.moment_G3)).sum(1)
+        fit_G = miss_G - np.einsum("gi,gij,gj->g", shift_G3, precision_G33, shift_G3)
+        coefficients_G3 = mean_G3 + shift_G3
+        return Regression(
+            -0.5 * fit_G - 0.5 * np.linalg.slogdet(precision_G33)[1] - np.log(sd_G3).sum(1),
+            coefficients_G3,
+            self.offset_M + np.einsum("gmi,gi->gm", self.slope_GM3, coefficients_G3),
+            self.misfit_M + np.einsum("gmi,gij,gmj->gm", self.slope_GM3, cov_G33, self.slope_GM3, optimize=True),
+        )

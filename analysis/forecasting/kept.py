@@ -81,16 +81,8 @@ def code_of(law: type[Law]) -> str:
 
 
 DEFAULT = (
-    "archive",
-    "calibration",
-    "default",
-    "departure",
-    "evidence",
-    "gaussian",
-    "rebuild",
-    "response",
-    "schedule",
-    "scoring",
+    *("archive", "calibration", "default", "departure", "evidence", "gaussian", "posterior", "rebuild", "response"),
+    *("schedule", "scoring"),
 )
 """Files of this folder that the default's scores depend on, beside those of its rivals."""
 

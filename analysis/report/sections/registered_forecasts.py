@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 from scipy.stats import binomtest
 
-from trajlab.analysis.forecasting.registered import read_frozen
+from trajlab.analysis.forecasting.registered import read_frozen, state_of
 from trajlab.analysis.load import Runs
 from trajlab.analysis.report.section import Section
 
@@ -35,14 +35,15 @@ def section(runs: Runs) -> Section | None:
 
 
 def registered_table(runs: Runs) -> tuple[pd.DataFrame, list[str]]:
-    """experiment, run, share, seen, made, registered, low, high, observed, error, inside; and files that can't be read.
+    """experiment, run, share, seen, made, registered, low, high, observed, error, inside, evidence; and what is wrong with files.
 
     Observed is the run's stored loss at the target, whatever a score beside the forecast says. A run that has not reached it
-    is left out.
+    is left out, with a word where it has ended.
     """
     rows, problems = [], []
     final = runs.intervals[runs.intervals["variant"] == "raw"] if len(runs.intervals) else pd.DataFrame()
     for manifest in runs.manifests:
+        about = {"experiment": manifest["experiment"], "run": manifest["run"]}
         for path in sorted((Path(str(manifest.get("folder", ""))) / "registered").glob("at_*.json")):
             try:
                 entry = read_frozen(path)
@@ -50,10 +51,17 @@ def registered_table(runs: Runs) -> tuple[pd.DataFrame, list[str]]:
                 problems.append(str(e))
                 continue
             own = final[(final["experiment"] == manifest["experiment"]) & (final["run"] == manifest["run"])]
-            reached = own[(own["split"] == entry.get("split")) & (own["tokens"] == entry["target"])]
+            own = own[own["split"] == entry.get("split")].sort_values("tokens")
+            reached = own[own["tokens"] == entry["target"]]
             if len(reached):
-                about = {"experiment": manifest["experiment"], "run": manifest["run"]}
-                rows.append({**about, **_row(entry, float(reached["loss"].iloc[0]))})
+                state = state_of(entry, own["tokens"], own["loss"])
+                rows.append({**about, **_row(entry, float(reached["loss"].iloc[0])), "evidence": state})
+                if state == "rewritten":
+                    problems.append(f"{path} was edited after it was registered: its seal does not hold")
+            elif manifest.get("status") == "finished":
+                problems.append(
+                    f"{path} is for an end at {entry['target']:g} tokens, where the finished run has no loss"
+                )
     return pd.DataFrame(rows), problems
 
 

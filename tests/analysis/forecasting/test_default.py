@@ -153,3 +153,13 @@ def test_a_probability_of_reaching_a_target_comes_true_as_often_as_it_says():
         asked = (said >= low) & (said <= high)
         assert asked.sum() > 100
         assert (came <= target)[asked].mean() == pytest.approx(said[asked].mean(), abs=0.06)
+
+
+def test_where_nobody_tells_the_rate_a_band_leaves_room_for_its_fall_however_well_a_law_fits():
+    """An exact power law carries the forecast; a cooldown of 0.1 nats that no loss announces is in the band all the same."""
+    loss = 2 + 9 * STEPS**-0.3
+    o = outlook(STEPS[:100], loss[:100], STEPS[100:], None)
+    assert o.laws.set_index("law").loc["power", "weight"] > 0.9
+    (low_M, high_M), (low50_M, high50_M) = o.band(), o.band(0.5)
+    assert low_M[-1] < loss[-1] - 0.1
+    assert low_M[-1] < low50_M[-1] < o.loss_M[-1] < high50_M[-1] < high_M[-1]

@@ -233,6 +233,21 @@ def test_the_tables_of_a_page_are_replaced_and_the_rest_stays(tmp_path):
         write_between(page, "y", "")
 
 
+def test_a_family_left_out_leaves_no_trace_in_its_own_forecasts(curves):
+    """Five nats on the future of one family: neither its prior nor the errors behind its bands may have seen it."""
+    third = curves[curves["curve"] == "run-a"].assign(curve="run-c", family="c", loss=lambda c: c["loss"] + 0.05)
+    late = third.assign(curve="run-d", family="d", loss=lambda c: c["loss"] * 1.01)
+    frame = pd.concat([curves, third, late], ignore_index=True)
+    frame = frame.assign(loss=frame["loss"] + np.random.default_rng(0).normal(0, 1e-3, len(frame)))
+    spoiled = frame.assign(loss=frame["loss"] + 5 * ((frame["step"] > 0.4 * STEPS[-1]) & (frame["family"] == "b")))
+    made = [run_contest(f[f["family"] == "b"], [0.4], laws=[], archive=Archive.of(f)) for f in (frame, spoiled)]
+    same = ["law", "final_forecast", "final_low", "final_high"]
+    pd.testing.assert_frame_equal(made[0][same], made[1][same], check_exact=True)
+    assert made[0]["final_low"].notna().all()
+    spoilt = [run_contest(f[f["family"] == "a"], [0.4], laws=[], archive=Archive.of(f)) for f in (frame, spoiled)]
+    assert not spoilt[0][same].equals(spoilt[1][same])  # of other families all is known
+
+
 def test_what_is_kept_depends_on_every_file_that_makes_the_default():
     """A file left out would let a contest go on with the scores of an older version."""
     folder = Path(kept.__file__).parent

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from trajlab.analysis.forecasting.registered import freeze
 from trajlab.analysis.load import Runs
 from trajlab.analysis.report.sections import registered_forecasts
 
@@ -58,3 +59,35 @@ def test_a_file_that_is_no_forecast_is_a_box_and_a_run_in_training_is_left_out(t
 
 def test_runs_without_registered_forecasts_have_no_section() -> None:
     assert registered_forecasts.section(Runs({}, [])) is None
+
+
+def test_an_edited_forecast_and_other_losses_under_it_are_told(tmp_path: Path) -> None:
+    runs = folder_of(tmp_path, [3.0, 3.0])
+    early = runs.intervals.assign(tokens=20, loss=3.5)
+    runs.tables["intervals"] = pd.concat([early[early["split"] == "valid"], runs.intervals], ignore_index=True)
+    for number in range(2):
+        folder = tmp_path / "e" / f"seed={number}" / "registered"
+        (folder / "at_40_percent.json").unlink()
+        entry = json.loads((folder / "at_20_percent.json").read_text())
+        (folder / "at_20_percent.json").unlink()
+        assert freeze(folder / "at_20_percent.json", {**entry, "points": 1, "losses": [3.5 + 1e-7]})
+    table, problems = registered_forecasts.registered_table(runs)
+    assert (table["evidence"].tolist(), problems) == (["same", "same"], [])
+
+    edited = tmp_path / "e" / "seed=0" / "registered" / "at_20_percent.json"
+    edited.write_text(edited.read_text().replace('"low": 2.9', '"low": 2.0'))
+    runs.tables["intervals"].loc[runs.intervals["run"] == "seed=1", "loss"] += 0.01
+    table, problems = registered_forecasts.registered_table(runs)
+    assert table["evidence"].tolist() == ["rewritten", "changed"]
+    assert len(problems) == 1
+    assert "at_20_percent.json was edited after it was registered" in problems[0]
+
+
+def test_a_forecast_for_an_end_that_a_finished_run_never_had_is_told(tmp_path: Path) -> None:
+    runs = folder_of(tmp_path, [3.0])
+    runs.tables["intervals"] = runs.intervals.assign(tokens=90)
+    assert registered_forecasts.section(runs) is None  # still in training
+    runs.manifests[0]["status"] = "finished"
+    _, problems = registered_forecasts.registered_table(runs)
+    assert len(problems) == 2
+    assert "for an end at 100 tokens" in problems[0]
